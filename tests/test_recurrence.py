@@ -1,0 +1,140 @@
+"""The contract of the hand-written passes: gradcheck, equality with the cells under autograd, equality with PyTorch."""
+
+import pytest
+import torch
+from torch import nn
+
+from gatedrnn.cells import CELLS
+from gatedrnn.recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
+
+RECURRENCES = {"tanh": tanh_recurrence, "gru": gru_recurrence, "lstm": lstm_recurrence}
+FORMS = [
+    ("tanh", {}),
+    ("tanh", {"bias": False}),
+    ("gru", {}),
+    ("gru", {"bias": False}),
+    ("gru", {"reset": "after"}),
+    ("lstm", {}),
+    ("lstm", {"peepholes": False}),
+    ("lstm", {"bias": False}),
+]
+SHAPES = [(1, 1, 1, 1, 1), (1, 7, 1, 3, 2), (4, 1, 3, 2, 5), (3, 6, 1, 1, 4), (2, 11, 4, 5, 3), (5, 4, 2, 6, 1)]
+TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+def random(*shape, seed, scale=1.0):
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def population(unit, options, P, D, H):
+    """P cells with random weights, and the same weights stacked as the recurrence takes them."""
+    cells = [CELLS[unit](D, H, dtype=torch.float64, **options) for _ in range(P)]
+    for seed, p in enumerate(p for cell in cells for p in cell.parameters()):
+        p.data = random(*p.shape, seed=seed, scale=0.7)
+    parts = [cell.stacked() for cell in cells]
+    return cells, {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def unroll(cell, x, state):
+    """The specification: the cell, step by step. x (T, B, D) -> states, each (T, B, H)."""
+    out = []
+    for x_t in x:
+        state = cell(x_t, state)
+        out.append(state if isinstance(state, tuple) else (state,))
+    return [torch.stack(s) for s in zip(*out, strict=True)]
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equal_to_the_cells_and_their_autograd(unit, options, shape):
+    P, T, B, D, H = shape
+    cells, weights = population(unit, options, P, D, H)
+    x = random(P, T, B, D, seed=100).requires_grad_()
+    start = [random(P, B, H, seed=101 + k, scale=0.5).requires_grad_() for k in range(2 if unit == "lstm" else 1)]
+    ours = RECURRENCES[unit](x, **weights, **dict(zip(("h0", "c0"), start, strict=False)))
+    ours = ours if isinstance(ours, tuple) else (ours,)
+    members = [unroll(cells[p], x[p], tuple(s[p] for s in start) if unit == "lstm" else start[0][p]) for p in range(P)]
+    theirs = [torch.stack(s) for s in zip(*members, strict=True)]
+    # ragged lengths: a loss that ends at another step for each sequence
+    lengths = torch.arange(B) % T + 1
+    mask = (torch.arange(T)[:, None] < lengths)[..., None]
+    probes = [random(*s.shape, seed=200 + k) * mask for k, s in enumerate(ours)]
+    leaves = [p for cell in cells for p in cell.parameters()] + [x, *start]
+    gradients = [
+        torch.autograd.grad(sum((s * w).sum() for s, w in zip(states, probes, strict=True)), leaves, retain_graph=True)
+        for states in (ours, theirs)
+    ]
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, **TIGHT)
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, **TIGHT)
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_gradcheck(unit, options):
+    _, weights = population(unit, options, P=2, D=3, H=2)
+    names = list(weights)
+    weights = [w.detach().requires_grad_() for w in weights.values()]
+    x = random(2, 4, 3, 3, seed=5).requires_grad_()
+    h0 = random(2, 3, 2, seed=6).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x, h0, *ws: RECURRENCES[unit](x, **dict(zip(names, ws, strict=True)), h0=h0), (x, h0, *weights)
+    )
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_an_input_shared_by_the_population(unit, options):
+    _, weights = population(unit, options, P=3, D=3, H=2)
+    x = random(1, 5, 2, 3, seed=8).requires_grad_()
+    copies = x.detach().expand(3, -1, -1, -1).clone().requires_grad_()
+    results = []
+    for inputs in (x, copies):
+        out = RECURRENCES[unit](inputs, **weights)
+        out = out[0] if unit == "lstm" else out
+        results.append((out, torch.autograd.grad(out.square().sum(), inputs, retain_graph=True)[0]))
+    torch.testing.assert_close(results[0][0], results[1][0], **TIGHT)
+    torch.testing.assert_close(results[0][1], results[1][1].sum(0, keepdim=True), **TIGHT)
+
+
+def torch_layer(unit, weights, D, H):
+    """The library's layer with our weights in it, and a function that brings its gradients into our layout."""
+    layer = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[unit](D, H, dtype=torch.float64)
+    # our gate order -> the library's, and the sign that maps z to 1 - z (PyTorch's z multiplies the old state)
+    order = {"tanh": [(0, 1)], "gru": [(1, 1), (0, -1), (2, 1)], "lstm": [(1, 1), (2, 1), (3, 1), (0, 1)]}[unit]
+
+    def to_library(w):
+        return torch.cat([sign * w[..., k * H : (k + 1) * H] for k, sign in order], dim=-1)
+
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(to_library(weights["W"][0]).T)
+        layer.weight_hh_l0.copy_(to_library(weights["U"][0]).T)
+        layer.bias_ih_l0.copy_(to_library(weights["b"][0]))
+        layer.bias_hh_l0.zero_()
+        if unit == "gru":
+            layer.bias_hh_l0[2 * H :] = weights["b_U"][0]
+    return layer, to_library
+
+
+@pytest.mark.parametrize(
+    "unit, options", [("tanh", {}), ("lstm", {"peepholes": False}), ("gru", {"reset": "after"})], ids=str
+)
+def test_equal_to_torch_forward_and_gradient(unit, options):
+    T, B, D, H = 9, 4, 5, 3
+    _, weights = population(unit, options, 1, D, H)
+    weights = {name: w.detach().requires_grad_() for name, w in weights.items()}
+    layer, to_library = torch_layer(unit, weights, D, H)
+    x = random(1, T, B, D, seed=11).requires_grad_()
+    x_lib = x.detach()[0].requires_grad_()
+    ours = RECURRENCES[unit](x, **weights)
+    ours = ours[0] if unit == "lstm" else ours
+    theirs = layer(x_lib)[0]
+    torch.testing.assert_close(ours[0], theirs, **TIGHT)
+    probe = random(T, B, H, seed=12)
+    (ours[0] * probe).sum().backward()
+    (theirs * probe).sum().backward()
+    torch.testing.assert_close(x.grad[0], x_lib.grad, **TIGHT)
+    torch.testing.assert_close(to_library(weights["W"].grad[0]).T, layer.weight_ih_l0.grad, **TIGHT)
+    torch.testing.assert_close(to_library(weights["U"].grad[0]).T, layer.weight_hh_l0.grad, **TIGHT)
+    torch.testing.assert_close(to_library(weights["b"].grad[0]), layer.bias_ih_l0.grad, **TIGHT)
+    if unit == "gru":
+        torch.testing.assert_close(weights["b_U"].grad[0], layer.bias_hh_l0.grad[2 * H :], **TIGHT)
