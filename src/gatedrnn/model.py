@@ -1,0 +1,154 @@
+"""The sequence model, p(x) = prod_t p(x_t | x_<t): a recurrence that summarises the past and an output on top.
+
+A `SequenceModel` is a description and holds no numbers. Its parameters live in one tensor theta (P, N), a row for each
+member of a population, so that an optimiser, weight noise or a checkpoint is one operation on one array.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .cells import CELLS, check_sizes, check_unit
+from .outputs import BernoulliOutput, GaussianMixtureOutput
+from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
+
+# Table 1 of the paper: hidden units that give the three units about the same number of recurrent parameters.
+MUSIC_SIZES = {"tanh": 100, "gru": 46, "lstm": 36}
+SPEECH_SIZES = {"tanh": 400, "gru": 227, "lstm": 195}
+GATES = {"tanh": 1, "gru": 3, "lstm": 4}
+
+
+@dataclass(frozen=True)
+class SequenceModel:
+    """A recurrent layer of one kind of unit, and an output layer.
+
+    unit : "tanh", "gru" or "lstm". output : a `BernoulliOutput` or `GaussianMixtureOutput`. peepholes : for the LSTM;
+    the paper's has them. reset : "before" (the paper's) or "after" the matrix product, for the GRU.
+
+    Raises ValueError for an unknown unit (it lists the known ones), a size below 1, an unknown reset.
+    """
+
+    unit: str
+    input_size: int
+    hidden_size: int
+    output: BernoulliOutput | GaussianMixtureOutput
+    peepholes: bool = True
+    reset: str = "before"
+
+    def __post_init__(self):
+        check_unit(self.unit)
+        check_sizes(input_size=self.input_size, hidden_size=self.hidden_size)
+        if self.reset not in ("before", "after"):
+            raise ValueError(f"reset must be 'before' or 'after', not {self.reset!r}")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of one member, in the order in which theta holds them."""
+        D, H, g, K = self.input_size, self.hidden_size, GATES[self.unit], self.output.width
+        shapes = {"W": (D, g * H), "U": (H, g * H), "b": (g * H,)}
+        if self.unit == "lstm" and self.peepholes:
+            shapes["V"] = (3 * H,)
+        if self.unit == "gru" and self.reset == "after":
+            shapes["b_U"] = (H,)
+        return shapes | {"W_out": (H, K), "b_out": (K,)}
+
+    @property
+    def kind(self) -> str:
+        """The kind of data it is for: "music" (binary vectors) or "speech" (real numbers)."""
+        return "music" if isinstance(self.output, BernoulliOutput) else "speech"
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def num_recurrent_parameters(self) -> int:
+        """Without the output layer, which is what Table 1 of the paper counts."""
+        return sum(math.prod(shape) for name, shape in self.shapes.items() if not name.endswith("_out"))
+
+    def init(self, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """theta (P, N), a row for each seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0."""
+        return torch.stack([self._init(torch.Generator().manual_seed(int(seed))) for seed in seeds]).to(dtype)
+
+    def _init(self, generator: torch.Generator) -> Tensor:
+        # drawn in float64 whatever the precision asked for, so that float32 and float64 runs start at the same point
+        cell = self._cell(dtype=torch.float64, generator=generator)
+        parameters = {name: p.detach() for name, p in cell.stacked().items()}
+        W_out = torch.empty(self.shapes["W_out"], dtype=torch.float64).uniform_(-0.1, 0.1, generator=generator)
+        parameters |= {"W_out": W_out, "b_out": W_out.new_zeros(self.output.width)}
+        return torch.cat([parameters[name].flatten() for name in self.shapes])
+
+    def _cell(self, **kwargs):
+        options = {"tanh": {}, "gru": {"reset": self.reset}, "lstm": {"peepholes": self.peepholes}}[self.unit]
+        return CELLS[self.unit](self.input_size, self.hidden_size, **options, **kwargs)
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """The named parameters inside theta (P, N), each with the leading axis P."""
+        parts = theta.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def cell(self, theta: Tensor, member: int = 0):
+        """The readable cell (`gatedrnn.cells`) with the recurrent weights of one member."""
+        cell = self._cell(dtype=theta.dtype)
+        weights = {name: part[member].detach() for name, part in self.unflatten(theta).items()}
+        H = self.hidden_size
+        with torch.no_grad():
+            for i, gate in enumerate(cell.gate_names):
+                for letter in ("W", "U", "b"):
+                    name = f"{letter}_{gate}" if gate else letter
+                    getattr(cell, name).copy_(weights[letter][..., i * H : (i + 1) * H])
+                if gate and "V" in weights and i < 3:
+                    getattr(cell, f"V_{gate}").copy_(weights["V"][i * H : (i + 1) * H])
+            if "b_U" in weights:
+                cell.b_U.copy_(weights["b_U"])
+        return cell
+
+    def states(self, theta: Tensor, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
+        """h, and c for an LSTM, at every step: x (P or 1, T, B, D), state (P, B, H) -> (P, T, B, H)."""
+        p = self.unflatten(theta)
+        recurrent = {name: part for name, part in p.items() if not name.endswith("_out")}
+        start = dict(zip(("h0", "c0"), state or (), strict=False))
+        if self.unit == "lstm":
+            return lstm_recurrence(x, **recurrent, **start)
+        recur = tanh_recurrence if self.unit == "tanh" else gru_recurrence
+        return (recur(x, **recurrent, **start),)
+
+    def hidden(self, theta: Tensor, x: Tensor) -> Tensor:
+        """The hidden state at every step: x (P or 1, T, B, D) -> h (P, T, B, H)."""
+        return self.states(theta, x)[0]
+
+    def _readout(self, theta: Tensor, h: Tensor) -> Tensor:
+        p = self.unflatten(theta)
+        return torch.baddbmm(p["b_out"][:, None], h.flatten(1, 2), p["W_out"]).unflatten(1, h.shape[1:3])
+
+    def predict(self, theta: Tensor, x: Tensor) -> Tensor:
+        """What the output needs to know of each next observation: x (P or 1, T, B, D) -> a (P, T, B, width)."""
+        return self._readout(theta, self.hidden(theta, x))
+
+    def step(
+        self, theta: Tensor, x: Tensor, state: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One step, for sampling: x (P, B, D) and the state so far -> a (P, B, width) and the next state."""
+        states = self.states(theta, x[:, None], state)
+        return self._readout(theta, states[0])[:, 0], tuple(s[:, 0] for s in states)
+
+    def nll(self, theta: Tensor, batch) -> Tensor:
+        """Negative log-likelihood in nats of every step of a batch, 0 beyond a sequence's end -> (P, T, B)."""
+        return self.output.nll(self.predict(theta, batch.x), batch.target) * batch.mask
+
+
+def music_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:
+    """The paper's model of music: 88 pitches in and out, the size of Table 1 unless another is given."""
+    check_unit(unit)
+    size = MUSIC_SIZES[unit] if hidden_size is None else hidden_size
+    return SequenceModel(unit, 88, size, BernoulliOutput(88), **options)
+
+
+def speech_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:
+    """The paper's model of speech: 20 samples in, a mixture of 20 Gaussians over the next 10 out."""
+    check_unit(unit)
+    size = SPEECH_SIZES[unit] if hidden_size is None else hidden_size
+    return SequenceModel(unit, 20, size, GaussianMixtureOutput(), **options)

@@ -1,0 +1,86 @@
+"""Output layers: from what the network computes, ``a = W_out h + b_out``, to the likelihood of the next observation.
+
+Each output says how many numbers it needs (`width`), gives the negative log-likelihood of a target, and draws samples.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .cells import check_sizes
+
+
+@dataclass(frozen=True)
+class BernoulliOutput:
+    """One independent Bernoulli variable a pitch (section 4.1): p(x_k = 1) = sigmoid(a_k). size = number of pitches."""
+
+    size: int
+
+    def __post_init__(self):
+        check_sizes(size=self.size)
+
+    @property
+    def width(self) -> int:
+        return self.size
+
+    def probabilities(self, a: Tensor) -> Tensor:
+        """The probability that each pitch sounds: a (..., size) -> (..., size)."""
+        return torch.sigmoid(a)
+
+    def nll(self, a: Tensor, target: Tensor) -> Tensor:
+        """Nats a step, summed over the pitches: a, target (..., size) -> (...)."""
+        # -log p = softplus(a) - a x, which neither overflows nor takes the logarithm of zero
+        return (F.softplus(a) - a * target).sum(-1)
+
+    def sample(self, a: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw each pitch by itself: a (..., size) -> 0 or 1, (..., size)."""
+        return torch.bernoulli(torch.sigmoid(a), generator=generator)
+
+
+@dataclass(frozen=True)
+class GaussianMixtureOutput:
+    """A mixture of diagonal Gaussians whose weights are shared by the output dimensions (section 4.1).
+
+    ``a`` holds the logits of the K weights, then K * size means, then K * size numbers that become standard deviations,
+    sigma = softplus(.) + floor. The floor keeps a constant stretch of the signal (silence) from driving sigma to zero
+    and the negative log-likelihood to minus infinity.
+    """
+
+    size: int = 10
+    components: int = 20
+    floor: float = 1e-4
+
+    def __post_init__(self):
+        check_sizes(size=self.size, components=self.components)
+        if not self.floor > 0:
+            raise ValueError(f"floor must be positive, not {self.floor}")
+
+    @property
+    def width(self) -> int:
+        return self.components * (1 + 2 * self.size)
+
+    def parameters(self, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log weights (..., K), means (..., K, size), standard deviations (..., K, size)."""
+        K = self.components
+        logits, mean, sigma = a.split([K, K * self.size, K * self.size], dim=-1)
+        mean, sigma = (part.unflatten(-1, (K, self.size)) for part in (mean, sigma))
+        return F.log_softmax(logits, dim=-1), mean, F.softplus(sigma) + self.floor
+
+    def nll(self, a: Tensor, target: Tensor) -> Tensor:
+        """Nats a step, of all `size` numbers together: a (..., width), target (..., size) -> (...)."""
+        log_weight, mean, sigma = self.parameters(a)
+        standardised = (target[..., None, :] - mean) / sigma
+        log_normal = -0.5 * standardised.square() - sigma.log() - 0.5 * math.log(2 * math.pi)
+        return -torch.logsumexp(log_weight + log_normal.sum(-1), dim=-1)
+
+    def sample(self, a: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a component, then its Gaussian: a (..., width) -> (..., size)."""
+        log_weight, mean, sigma = self.parameters(a)
+        weights = log_weight.exp().flatten(0, -2)
+        k = torch.multinomial(weights, 1, generator=generator).view(*a.shape[:-1], 1, 1)
+        mean, sigma = (part.take_along_dim(k, dim=-2).squeeze(-2) for part in (mean, sigma))
+        noise = torch.randn(mean.shape, generator=generator, dtype=a.dtype, device=a.device)
+        return mean + sigma * noise

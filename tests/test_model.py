@@ -1,0 +1,109 @@
+"""The model against its cells, its parameter counts against Table 1, and its single step against whole sequences."""
+
+import pytest
+import torch
+
+from gatedrnn.datasets import make_batch
+from gatedrnn.model import SequenceModel, music_model, speech_model
+from gatedrnn.outputs import BernoulliOutput, GaussianMixtureOutput
+
+FORMS = [("tanh", {}), ("gru", {}), ("gru", {"reset": "after"}), ("lstm", {}), ("lstm", {"peepholes": False})]
+
+
+def small(unit, options):
+    return SequenceModel(unit, 5, 3, BernoulliOutput(5), **options)
+
+
+def scattered(model, seeds):
+    """Parameters away from their starting values, so that no bias or peephole is zero."""
+    theta = model.init(seeds, torch.float64)
+    return theta + 0.5 * torch.randn(theta.shape, dtype=theta.dtype, generator=torch.Generator().manual_seed(1))
+
+
+def inputs(*shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_hidden_states_are_those_of_each_members_cell(unit, options):
+    model = small(unit, options)
+    theta, x = scattered(model, [0, 1, 2]), inputs(3, 6, 2, 5)
+    h = model.hidden(theta, x)
+    for member in range(3):
+        cell = model.cell(theta, member)
+        zeros = torch.zeros(2, 3, dtype=torch.float64)
+        state = (zeros, zeros) if unit == "lstm" else zeros
+        for t in range(6):
+            state = cell(x[member, t], state)
+            torch.testing.assert_close(h[member, t], state[0] if unit == "lstm" else state)
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_steps_one_by_one_are_the_whole_sequence(unit, options):
+    model = small(unit, options)
+    theta, x = scattered(model, [0, 1]), inputs(2, 6, 3, 5)
+    whole, state = model.predict(theta, x), None
+    for t in range(6):
+        a, state = model.step(theta, x[:, t], state)
+        torch.testing.assert_close(a, whole[:, t])
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_theta_holds_every_parameter_once(unit, options):
+    model = small(unit, options)
+    theta = model.init([0, 7])
+    assert theta.shape == (2, model.num_parameters) and theta.dtype == torch.float32
+    parts = model.unflatten(theta)
+    assert {name: tuple(part.shape[1:]) for name, part in parts.items()} == model.shapes
+    assert torch.equal(torch.cat([part.flatten(1) for part in parts.values()], dim=1), theta)
+    assert torch.equal(model.init([7])[0], theta[1]) and not torch.equal(theta[0], theta[1])
+
+
+@pytest.mark.parametrize("unit, count", [("lstm", 169_065), ("gru", 168_888), ("tanh", 168_400)])
+def test_speech_models_have_the_recurrent_parameters_of_table_1(unit, count):
+    assert speech_model(unit).num_recurrent_parameters == count
+
+
+@pytest.mark.parametrize("unit, count", [("lstm", 251_385), ("gru", 264_648), ("tanh", 336_820)])
+def test_speech_models_with_their_output_layer(unit, count):
+    model = speech_model(unit)
+    assert isinstance(model.output, GaussianMixtureOutput) and model.num_parameters == count
+
+
+@pytest.mark.parametrize("unit, count", [("lstm", 22_812), ("gru", 24_246), ("tanh", 29_396)])
+def test_music_models_at_the_96_pitches_of_jsb(unit, count):
+    size = music_model(unit).hidden_size
+    assert SequenceModel(unit, 96, size, BernoulliOutput(96)).num_parameters == count
+
+
+def test_nll_of_padding_is_zero_and_padding_changes_nothing():
+    model = music_model("gru", 4)
+    theta = model.init([0], torch.float64)
+    rolls = [(inputs(t, 88) > 1).numpy().astype("uint8") for t in (3, 7)]
+    together = model.nll(theta, make_batch(rolls, "music", torch.float64))
+    assert not together[0, 3:, 0].any()
+    for b, roll in enumerate(rolls):
+        alone = model.nll(theta, make_batch([roll], "music", torch.float64))
+        torch.testing.assert_close(together[0, : len(roll), b], alone[0, :, 0])
+
+
+def test_float32_and_float64_start_at_the_same_point():
+    model = small("lstm", {})
+    assert torch.equal(model.init([3]), model.init([3], torch.float64).float())
+
+
+@pytest.mark.parametrize("make", [music_model, speech_model])
+def test_an_unknown_unit_lists_the_known_ones(make):
+    with pytest.raises(ValueError, match="tanh, gru, lstm"):
+        make("elman")
+
+
+@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+def test_hidden_size_zero_is_refused(unit):
+    with pytest.raises(ValueError, match="hidden_size must be an integer of at least 1"):
+        music_model(unit, 0)
+
+
+def test_unknown_reset_is_refused():
+    with pytest.raises(ValueError, match="'before' or 'after'"):
+        music_model("gru", reset="never")
