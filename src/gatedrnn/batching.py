@@ -1,0 +1,166 @@
+"""From sequences of many lengths to padded batches: little padding, the same for every member of a population.
+
+P = population, T = steps, B = batch, D = input size, K = size of the target. A *step* is one prediction.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gatedrnn.sources import DataError
+
+PITCHES = 88
+INPUT, OUTPUT = 20, 10
+"""Speech: samples seen at a step, and samples predicted, which is also the hop from one step to the next."""
+
+PADDING = 0.08
+"""The share of padding up to which neighbouring batches are joined to one bucket."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences: x (1 or P, T, B, D), target (1 or P, T, B, K), mask (1 or P, T, B), True at real steps."""
+
+    x: torch.Tensor
+    target: torch.Tensor
+    mask: torch.Tensor
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Batch":
+        """The same batch on a device; `dtype`, where given, is that of x and target, while the mask stays bool."""
+        return Batch(self.x.to(device, dtype), self.target.to(device, dtype), self.mask.to(device))
+
+
+def check_sequences(sequences: Sequence[np.ndarray], kind: str) -> None:
+    """Raise DataError unless every sequence can be used: music (T >= 1, 88) of 0 and 1, speech (n >= 30,) finite."""
+    if kind not in ("music", "speech"):
+        raise DataError(f"There is no kind of data {kind!r}: use 'music' or 'speech'.")
+    for number, sequence in enumerate(sequences):
+        where = f"Sequence {number} (counted from 0)"
+        if kind == "music":
+            if sequence.ndim != 2 or sequence.shape[1] != PITCHES:
+                raise DataError(f"{where} has shape {sequence.shape}: music needs (steps, {PITCHES}).")
+            if not len(sequence):
+                raise DataError(f"{where} is empty: leave it out, or give it one step at least.")
+            if not ((sequence == 0) | (sequence == 1)).all():  # a NaN is neither
+                raise DataError(f"{where} holds NaN or other values than 0 and 1: a pitch is on (1) or off (0).")
+        else:
+            if sequence.ndim != 1:
+                raise DataError(f"{where} has shape {sequence.shape}: speech needs one axis of samples.")
+            if len(sequence) < INPUT + OUTPUT:
+                raise DataError(
+                    f"{where} has {len(sequence)} samples: a first prediction needs {INPUT + OUTPUT}, so leave it out."
+                )
+            if not np.isfinite(sequence).all():
+                raise DataError(f"{where} holds NaN or infinity: mend or leave out that recording.")
+
+
+def count_steps(sequence: np.ndarray) -> int:
+    """Predictions in a sequence: the frames of a piano roll (T, 88), or (n - 20) // 10 of a waveform (n,)."""
+    return len(sequence) if sequence.ndim == 2 else (len(sequence) - INPUT) // OUTPUT
+
+
+def _assemble(groups: list[list[np.ndarray]], kind: str, steps: int, dtype: torch.dtype) -> Batch:
+    """Pad `groups`, one list of sequences a member, to `steps` (T).
+
+    Music: the target at t is frame t and the input is frame t - 1, zeros at the first step, so that every frame is
+    predicted. Speech: 20 samples in, the next 10 out.
+    """
+    shape = (len(groups), steps, len(groups[0]))
+    width_in, width_out = (PITCHES, PITCHES) if kind == "music" else (INPUT, OUTPUT)
+    numbers = np.uint8 if kind == "music" else np.float64 if dtype == torch.float64 else np.float32
+    x, target = np.zeros((*shape, width_in), numbers), np.zeros((*shape, width_out), numbers)
+    mask = np.zeros(shape, bool)
+    for p, group in enumerate(groups):
+        for b, sequence in enumerate(group):
+            n = count_steps(sequence)
+            mask[p, :n, b] = True
+            if kind == "music":
+                x[p, 1:n, b] = sequence[:-1]
+                target[p, :n, b] = sequence
+            else:
+                pieces = np.lib.stride_tricks.sliding_window_view(sequence, INPUT + OUTPUT)[::OUTPUT]
+                x[p, :n, b], target[p, :n, b] = pieces[:, :INPUT], pieces[:, INPUT:]
+    return Batch(torch.from_numpy(x).to(dtype), torch.from_numpy(target).to(dtype), torch.from_numpy(mask))
+
+
+def make_batch(sequences: Sequence[np.ndarray], kind: str, dtype: torch.dtype = torch.float32) -> Batch:
+    """One batch, leading axis 1, of all `sequences`, padded to the longest. Raises DataError as `check_sequences`."""
+    if not len(sequences):
+        raise DataError("A batch needs one sequence at least.")
+    check_sequences(sequences, kind)
+    return _assemble([list(sequences)], kind, max(map(count_steps, sequences)), dtype)
+
+
+def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING) -> list[np.ndarray]:
+    """Indices by falling length, cut into buckets that are padded to their longest sequence.
+
+    Each holds whole batches, as many as fit while its padding stays within `padding`. The one short batch, if any, is
+    that of the longest sequences, where a small batch also costs the least memory. A batch of the long tail that is
+    beyond the tolerance by itself is a bucket by itself.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    cuts = [0, *range(len(order) % batch_size or batch_size, len(order), batch_size), len(order)]
+    found, start = [], 0
+    for this, following in zip(cuts[1:], [*cuts[2:], None], strict=True):
+        if following is not None:
+            joined = lengths[order[start:following]]
+            if 1 - joined.sum() / (joined[0] * len(joined)) <= padding:
+                continue
+        found.append(order[start:this])
+        start = this
+    return found
+
+
+def epoch_batches(
+    sequences: Sequence[np.ndarray],
+    kind: str,
+    batch_size: int,
+    seeds: Sequence[int],
+    epoch: int,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Batch]:
+    """The batches of one epoch, with leading axis P = len(seeds), or 1 where all seeds are equal.
+
+    Each member sees every sequence once. Buckets of similar length (see `buckets`) are the same for all; a member's
+    seed, with the epoch, decides which sequences of a bucket share a batch; the epoch alone decides the order in which
+    batches come. So all members share each batch's padded length, and the member with seed s sees exactly what a
+    single run with seed s sees. Raises DataError as `check_sequences`.
+    """
+    if not len(sequences) or batch_size < 1:
+        raise DataError("An epoch needs one sequence at least, and a batch size of 1 or more.")
+    check_sequences(sequences, kind)
+    steps = [count_steps(sequence) for sequence in sequences]
+    found = buckets(steps, batch_size)
+    members = sorted(set(seeds)) if len(set(seeds)) == 1 else list(seeds)
+    generators = [np.random.default_rng(np.random.SeedSequence([int(seed), int(epoch)])) for seed in members]
+    slots = []
+    for bucket in found:
+        orders = [generator.permutation(bucket) for generator in generators]
+        for stop in range(len(bucket) % batch_size or batch_size, len(bucket) + 1, batch_size):
+            part = slice(max(stop - batch_size, 0), stop)
+            slots.append((steps[bucket[0]], [order[part] for order in orders]))
+    for slot in np.random.default_rng(np.random.SeedSequence([int(epoch)])).permutation(len(slots)):
+        longest, chosen = slots[slot]
+        yield _assemble([[sequences[i] for i in indices] for indices in chosen], kind, longest, dtype)
+
+
+def evaluation_batches(
+    sequences: Sequence[np.ndarray], kind: str, batch_size: int = 32, dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every sequence once, by falling length: (indices (B,), batch with leading axis 1). DataError as in training."""
+    check_sequences(sequences, kind)
+    order = np.argsort([-count_steps(sequence) for sequence in sequences], kind="stable")
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        chosen = [sequences[i] for i in indices]
+        yield indices, _assemble([chosen], kind, count_steps(chosen[0]), dtype)
+
+
+def padding_fraction(sequences: Sequence[np.ndarray], batch_size: int, seed: int = 0) -> float:
+    """The share of a padded epoch's steps that is padding, counted over the batches of a population of two."""
+    kind = "music" if sequences[0].ndim == 2 else "speech"
+    masks = [batch.mask for batch in epoch_batches(sequences, kind, batch_size, [seed, seed + 1], 0)]
+    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
