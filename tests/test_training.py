@@ -1,0 +1,225 @@
+"""A population equals single runs, a killed run resumes to the same end, NaN is named, both averages are right."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from gatedrnn.datasets import Dataset
+from gatedrnn.model import SequenceModel, music_model
+from gatedrnn.outputs import BernoulliOutput
+from gatedrnn.training import Protocol, TrainingDiverged, evaluate, train
+
+SHORT = Protocol(batch_size=3, max_epochs=4, patience=2)
+
+
+def toy(counts=(14, 5, 4), seed=0):
+    """A data set of short random rolls of many lengths in which neighbouring frames are alike."""
+    rng = np.random.default_rng(seed)
+
+    def roll():
+        first = rng.random(88) < 0.1
+        flips = rng.random((rng.integers(1, 12), 88)) < 0.02
+        return (first ^ np.logical_xor.accumulate(flips)).astype(np.uint8)
+
+    parts = [tuple(roll() for _ in range(n)) for n in counts]
+    return Dataset("toy", "music", *parts, step_seconds=0.5, description="", source="")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toy()
+
+
+def curves(history):
+    return {k: v for k, v in dataclasses.asdict(history).items() if k != "seconds"}
+
+
+@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_a_population_gives_what_single_runs_give(data, unit, optimizer):
+    """Different seeds, different rates, members that stop at different epochs: each as if it were alone."""
+    model = music_model(unit, 4)
+    protocol = Protocol(batch_size=3, max_epochs=5, patience=1, optimizer=optimizer)
+    rates, seeds = [1e-2, 1e-3, 3.0, 1e-2], [0, 1, 2, 3]
+    together = train(model, data, learning_rates=rates, seeds=seeds, protocol=protocol, dtype=torch.float64)
+    for p, (rate, seed) in enumerate(zip(rates, seeds, strict=True)):
+        alone = train(model, data, learning_rates=[rate], seeds=[seed], protocol=protocol, dtype=torch.float64)
+        torch.testing.assert_close(together.theta[p], alone.theta[0], rtol=1e-7, atol=1e-9)
+        ours, theirs = curves(together.histories[p]), curves(alone.histories[0])
+        assert ours.keys() == theirs.keys()
+        for name in ("train", "valid", "valid_per_sequence"):
+            assert ours.pop(name) == pytest.approx(theirs.pop(name), rel=1e-8, nan_ok=True), name
+        assert ours == theirs
+    assert len({len(h.epoch) for h in together.histories}) > 1, "no member stopped before another: the test is weak"
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(data):
+    model = music_model("gru", 4)
+    runs = [train(model, data, learning_rates=[1e-2], seeds=[s], protocol=SHORT) for s in (5, 5, 6)]
+    assert torch.equal(runs[0].theta, runs[1].theta)
+    assert not torch.equal(runs[0].theta, runs[2].theta)
+
+
+def test_noise_is_redrawn_for_each_update_and_off_in_evaluation(data):
+    model = music_model("tanh", 4)
+    seen = []
+
+    class Watched(SequenceModel):
+        def nll(self, theta, batch):
+            seen.append((theta.requires_grad, theta.detach().clone()))
+            return super().nll(theta, batch)
+
+    watched = Watched(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
+    still = dataclasses.replace(SHORT, max_epochs=1)
+    train(watched, data, learning_rates=[0.0], seeds=[0], protocol=still)  # rate 0: only the noise moves theta
+    clean = model.init([0])
+    noisy = [theta - clean for grad, theta in seen if grad]
+    assert all(torch.equal(theta, clean) for grad, theta in seen if not grad)
+    n = sum(math.prod(model.shapes[k]) for k in ("W", "U"))
+    for noise in noisy:
+        assert noise[0, :n].std().item() == pytest.approx(0.075, rel=0.15)
+        assert not noise[0, n:].any(), "biases and the output layer get no noise"
+    assert len(noisy) == 5 and not torch.equal(noisy[0], noisy[1])
+
+
+def test_the_step_of_the_optimiser_is_the_one_written_down(data):
+    """One update on one batch, by hand: gradient of the summed NLL, rescaled to norm 1, then RMSProp."""
+    model = music_model("gru", 4)
+    one = dataclasses.replace(data, train=data.train[:3])
+    protocol = Protocol(batch_size=3, max_epochs=1, weight_noise=0.0)
+    ours = train(model, one, learning_rates=[1e-3], seeds=[0], protocol=protocol, dtype=torch.float64)
+    theta = model.init([0], torch.float64).requires_grad_()
+    from gatedrnn.datasets import make_batch
+
+    model.nll(theta, make_batch(list(one.train), "music", torch.float64)).sum().div(3).backward()
+    g = theta.grad
+    assert g.norm() > 1
+    g = g / g.norm()
+    expected = theta.detach() - 1e-3 * g / ((0.05 * g * g).sqrt() + protocol.epsilon)
+    assert ours.histories[0].best_epoch == 1
+    torch.testing.assert_close(ours.theta, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_early_stopping_keeps_the_best_parameters(data):
+    model = music_model("gru", 4)
+    protocol = Protocol(batch_size=3, max_epochs=60, patience=2)
+    result = train(model, data, learning_rates=[0.1], seeds=[0], protocol=protocol, dtype=torch.float64)
+    history = result.histories[0]
+    assert history.stop_reason == "patience" and history.epoch[-1] == history.best_epoch + 2
+    assert history.best_valid == min(history.valid)
+    assert evaluate(model, result.theta, data.valid)[0].pooled == pytest.approx(history.best_valid)
+
+
+def test_a_nan_stops_with_the_member_and_its_rate(data):
+    model = music_model("gru", 4)
+    rates = [1e-3, 1e300]
+    with pytest.raises(TrainingDiverged, match=r"member 1 \(learning rate 1e\+300, seed 9\)"):
+        train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64)
+    dropped = train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64, on_nan="drop")
+    alone = train(model, data, learning_rates=rates[:1], seeds=[0], protocol=SHORT, dtype=torch.float64)
+    assert [h.stop_reason for h in dropped.histories] == ["max_epochs", "diverged"]
+    torch.testing.assert_close(dropped.theta[0], alone.theta[0], rtol=1e-7, atol=1e-9)
+    assert torch.isfinite(dropped.theta).all()
+
+
+SCRIPT = """
+    import sys, time
+    sys.path.insert(0, {tests!r})
+    from test_training import toy
+    import torch
+    from gatedrnn import training
+    from gatedrnn.model import music_model
+
+    slow = training._Population.train_epoch
+    def train_epoch(self):
+        slow(self)
+        time.sleep(0.3)
+    training._Population.train_epoch = train_epoch
+    protocol = training.Protocol(batch_size=3, max_epochs=8, patience=8)
+    training.train(music_model("lstm", 4), toy(), learning_rates=[1e-2, 3e-3], seeds=[0, 1], protocol=protocol,
+                   dtype=torch.float64, checkpoint={path!r})
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_end(data, tmp_path, request):
+    path = tmp_path / "run.npz"
+    script = textwrap.dedent(SCRIPT).format(tests=str(request.path.parent), path=str(path))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    with np.load(path, allow_pickle=False) as file:
+        reached = len(file["theta"])
+    assert reached == 2
+    protocol = Protocol(batch_size=3, max_epochs=8, patience=8)
+    arguments = {"learning_rates": [1e-2, 3e-3], "seeds": [0, 1], "protocol": protocol, "dtype": torch.float64}
+    model = music_model("lstm", 4)
+    resumed = train(model, data, **arguments, checkpoint=path)
+    whole = train(model, data, **arguments)
+    assert torch.equal(resumed.theta, whole.theta)
+    assert [curves(h)["valid"] for h in resumed.histories] == [curves(h)["valid"] for h in whole.histories]
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+    finished = train(model, data, **arguments, checkpoint=path)  # a finished run is not run again
+    assert torch.equal(finished.theta, whole.theta) and len(finished.histories[0].epoch) == 9
+
+
+def test_a_checkpoint_of_another_run_is_refused(data, tmp_path):
+    path = tmp_path / "run.npz"
+    model = music_model("gru", 4)
+    train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
+    with pytest.raises(ValueError, match="another run .seeds differ."):
+        train(model, data, learning_rates=[1e-2], seeds=[1], protocol=SHORT, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
+
+
+def test_both_averages_of_the_nll():
+    """Against a plain loop over the sequences, one at a time."""
+    data, model = toy(counts=(3, 3, 9), seed=4), music_model("gru", 4)
+    theta = model.init([0, 1], torch.float64)
+    from gatedrnn.datasets import make_batch
+
+    for p, score in enumerate(evaluate(model, theta, data.test, batch_size=2)):
+        nats = [model.nll(theta[p : p + 1], make_batch([s], "music", torch.float64))[0, :, 0] for s in data.test]
+        later = [n[1:] for n in nats if len(n) > 1]
+        assert score.pooled == pytest.approx(torch.cat(nats).mean().item())
+        assert score.per_sequence == pytest.approx(np.mean([n.mean().item() for n in nats]))
+        assert score.pooled_after_first == pytest.approx(torch.cat(later).mean().item())
+        assert score.per_sequence_after_first == pytest.approx(np.mean([n.mean().item() for n in later]))
+        assert (score.steps, score.sequences) == (sum(map(len, data.test)), 9)
+
+
+def test_sequences_of_one_step_can_be_trained_on_and_scored():
+    one = (np.eye(88, dtype=np.uint8)[:1],)
+    data = Dataset("one", "music", one, one, one, step_seconds=0.5, description="", source="")
+    result = train(music_model("gru", 2), data, learning_rates=[1e-2], seeds=[0], protocol=SHORT)
+    score = evaluate(result.model, result.theta, data.test)[0]
+    assert math.isfinite(score.pooled) and math.isnan(score.pooled_after_first)
+
+
+def test_bad_arguments(data):
+    model = music_model("gru", 2)
+    with pytest.raises(ValueError, match="2 rates and 1 seeds"):
+        train(model, data, learning_rates=[1, 2], seeds=[0])
+    with pytest.raises(ValueError, match="0 rates and 0 seeds"):
+        train(model, data, learning_rates=[], seeds=[])
+    with pytest.raises(ValueError, match="toy is music"):
+        from gatedrnn.model import speech_model
+
+        train(speech_model("gru", 2), data, learning_rates=[1e-2], seeds=[0])
+    with pytest.raises(ValueError, match="'rmsprop' or 'adam'"):
+        Protocol(optimizer="sgd")
+    with pytest.raises(ValueError, match="max_epochs must be at least 1"):
+        Protocol(max_epochs=0)
+    assert SequenceModel("gru", 5, 3, BernoulliOutput(5)).kind == "music"
