@@ -70,7 +70,7 @@ class SequenceModel:
         return sum(math.prod(shape) for name, shape in self.shapes.items() if not name.endswith("_out"))
 
     def init(self, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """theta (P, N), a row for each seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0."""
+        """theta (P, N), a row a seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0."""
         return torch.stack([self._init(torch.Generator().manual_seed(int(seed))) for seed in seeds]).to(dtype)
 
     def _init(self, generator: torch.Generator) -> Tensor:

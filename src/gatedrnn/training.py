@@ -56,8 +56,9 @@ class Protocol:
 class History:
     """One member's learning curve, an entry an epoch (entry 0 is before the first update), in nats a step.
 
-    train : pooled over the epoch's steps, with the noise on, as it went by (nan for entry 0). valid, valid_per_sequence :
-    noise off. seconds : this member's share of the population's computing time, so far.
+    train : pooled over the epoch's steps, with the noise on, as it went by (nan for entry 0).
+    valid, valid_per_sequence : noise off.
+    seconds : this member's share of the population's computing time, so far.
     """
 
     learning_rate: float
@@ -165,9 +166,10 @@ def train(
 ) -> Result:
     """Train a population, one member for each pair of a learning rate and a seed.
 
-    checkpoint : a file (.npz) that holds the state after each epoch; if it exists, training goes on from it, to the same
-    end as without the interruption. progress : a bar, when a terminal is there to show it. on_nan : "raise", or "drop"
-    to stop only the member whose loss is no longer finite.
+    checkpoint : a file (.npz) that holds the state after each epoch; if it exists, training goes on from it, to the
+    same end as without the interruption.
+    progress : a bar, when a terminal is there to show it.
+    on_nan : "raise", or "drop" to stop only the member whose loss is no longer finite.
 
     Raises ValueError for lists of different lengths, a data set of another kind than the model's, or a checkpoint of
     another run; TrainingDiverged, naming the member and its learning rate, when a loss or gradient is not finite.
