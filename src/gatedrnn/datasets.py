@@ -10,7 +10,6 @@ import numpy as np
 from gatedrnn import preparation, sources
 from gatedrnn.batching import (
     Batch,
-    buckets,
     check_sequences,
     epoch_batches,
     evaluation_batches,
@@ -23,7 +22,6 @@ __all__ = [
     "Batch",
     "DataError",
     "Dataset",
-    "buckets",
     "check_sequences",
     "epoch_batches",
     "evaluation_batches",
@@ -77,7 +75,7 @@ def load(name: str, progress: bool = True) -> Dataset:
     path = sources.fetch(name, progress)
     mean, std = 0.0, 1.0
     if source.how == "download":
-        parts = [read_mat(path)[key] for key in ("traindata", "validdata", "testdata")]
+        parts = list(read_mat(path).values())
     elif source.kind == "music":
         parts = _read_chorales(path)
     else:
@@ -102,7 +100,7 @@ def split_by_name(labels: Sequence[str]) -> np.ndarray:
 
 
 def read_mat(path: Path) -> dict[str, list[np.ndarray]]:
-    """The three parts of a MATLAB 5 file of piano rolls, each a list of uint8 (T, 88), 0 or 1.
+    """The parts (train, valid, test) of a MATLAB 5 file of piano rolls, each a list of uint8 (T, 88), 0 or 1.
 
     Nothing but MATLAB's version 5 is opened, which holds arrays and no code. Raises DataError for any other file, a
     pickle among them, for one that is cut short, and for other contents.

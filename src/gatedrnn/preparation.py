@@ -108,9 +108,9 @@ def chorales(progress: bool = True) -> dict[str, np.ndarray]:
         for first in range(PROCESSES):
             command = [sys.executable, "-c", code, str(first), str(PROCESSES)]
             workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=environment))
-        bar = tqdm(names, desc="reading chorales (once)", disable=None if progress else True, leave=False)
-        # the shares interleave, so taking turns gives the order of the names
-        pieces = [(name, json.loads(workers[i % PROCESSES].stdout.readline())) for i, name in enumerate(bar)]
+        with tqdm(names, desc="reading chorales (once)", disable=None if progress else True, leave=False) as bar:
+            # the shares interleave, so taking turns gives the order of the names
+            pieces = [(name, json.loads(workers[i % PROCESSES].stdout.readline())) for i, name in enumerate(bar)]
     except (ImportError, ValueError, OSError) as error:
         raise DataError(
             "The chorales cannot be read from music21's corpus: reinstall it (`pip install --force-reinstall music21`)."

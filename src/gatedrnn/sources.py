@@ -201,8 +201,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {key: stored[key] for key in stored.files}
     except Exception as error:  # the readers of zip and npy raise many kinds: whichever it is, the file is no use
         raise DataError(
-            f"{path} is not a .npz file of plain arrays (damaged, or a pickle, which is never opened): delete it and "
-            f"run `gatedrnn data fetch` for its data set again."
+            f"{path} is not a .npz file of plain arrays (damaged, or a pickle, which is never opened): delete it, "
+            f"and it is fetched or made anew."
         ) from error
 
 
@@ -217,6 +217,7 @@ def download(name: str, file: str, checksum: str, size: int, urls: tuple[str, ..
     pooch.get_logger().setLevel("WARNING")
     path, failures = target(file), []
     for url in urls:
+        mirror = "/".join(url.split("/")[2:4])
         bar = tqdm(
             total=size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None if progress else True
         )
@@ -227,16 +228,16 @@ def download(name: str, file: str, checksum: str, size: int, urls: tuple[str, ..
             return path
         except requests.RequestException as error:
             answer = getattr(error, "response", None)
-            failures.append(f"{url}: " + (f"answer {answer.status_code}" if answer is not None else "no connection"))
+            failures.append(f"{mirror}: " + (f"answer {answer.status_code}" if answer is not None else "no connection"))
         except ValueError:
-            failures.append(f"{url}: wrong checksum")
+            failures.append(f"{mirror}: wrong checksum")
         except OSError as error:
             raise DataError(f"Cannot write {path} ({error}): make room there or set GATEDRNN_DATA.") from error
         finally:
             bar.close()
     raise DataError(
         f"Could not download {file} ({'; '.join(failures)}): run `gatedrnn data fetch {name}` once there is a network, "
-        f"or set GATEDRNN_DATA to a directory that holds {file}."
+        f"or set GATEDRNN_DATA to a directory that holds {lookup(name).file}."
     )
 
 

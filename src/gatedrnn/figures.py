@@ -1,0 +1,298 @@
+"""The plots of the book, in one style: dark on white, readable on a phone, and without colours that only some can tell.
+
+A page in dark mode inverts the pictures and keeps their hues; so every colour map begins at white, and "the stronger
+the colour, the larger the value" is true in both modes.
+Every function draws on the Axes it is given, or makes a figure of its own, and returns what it drew on; none shows it.
+T = steps, H = hidden size. A unit has the same colour everywhere (`COLORS`). The diagrams of the units are in
+`gatedrnn.diagrams`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from .diagrams import COLORS, INK, cell_diagram
+from .generation import LOWEST_PITCH, PITCHES, held_notes
+
+__all__ = [
+    "COLORS",
+    "NAMES",
+    "cell_diagram",
+    "gate_map",
+    "gradient_flow_plot",
+    "learning_curves",
+    "piano_roll",
+    "probability_map",
+    "use_style",
+]
+
+NAMES = {"tanh": "tanh", "gru": "GRU", "lstm": "LSTM"}
+MARKERS = {"tanh": "o", "gru": "s", "lstm": "^"}  # so that the units can be told apart without colour
+SYMBOLS = {
+    "z": "$z_t$",
+    "r": "$r_t$",
+    "h_tilde": r"$\tilde{h}_t$",
+    "h": "$h_t$",
+    "i": "$i_t$",
+    "f": "$f_t$",
+    "c_tilde": r"$\tilde{c}_t$",
+    "c": "$c_t$",
+    "o": "$o_t$",
+}
+GATES = ("z", "r", "i", "f", "o")  # between 0 and 1; everything else may be negative
+WIDTH = 6.0  # inches; at 360 pixels, a phone, 12-point type is then still 10 pixels high
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the book."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.6),
+            "figure.dpi": 150,
+            "savefig.dpi": 150,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "font.size": 12,
+            "axes.titlesize": 13,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 12,
+            "xtick.labelsize": 11,
+            "ytick.labelsize": 11,
+            "legend.fontsize": 11,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.prop_cycle": plt.cycler(color=[*COLORS.values(), "#CC79A7", "#E69F00", "#56B4E9", "#222222"]),
+            "axes.grid": False,
+            "grid.color": "#DDDDDD",
+            "lines.linewidth": 2.0,
+            "image.interpolation": "nearest",
+            "mathtext.fontset": "cm",
+            "svg.hashsalt": "gatedrnn",
+        }
+    )
+
+
+def _axes(ax: Axes | None, height: float = 3.6) -> Axes:
+    return plt.subplots(figsize=(WIDTH, height), layout="constrained")[1] if ax is None else ax
+
+
+def _pitch_axis(ax: Axes, columns: Sequence[int]) -> None:
+    """Show the pitches around `columns` and name the Cs and the Gs; MIDI pitch 60 is C4, the middle C."""
+    low, high = (min(columns), max(columns)) if len(columns) else (27, 63)
+    low, high = min(low, high - 12) - 1.5, max(high, low + 12) + 1.5
+    letters = {0: "C", 7: "G"}
+    named = [c for c in range(PITCHES) if (c + LOWEST_PITCH) % 12 in letters and low < c < high]
+    ax.set_ylim(low, high)
+    ax.set_yticks(named, [f"{letters[(c + LOWEST_PITCH) % 12]}{(c + LOWEST_PITCH) // 12 - 1}" for c in named])
+    ax.set_ylabel("pitch")
+
+
+def _time_axis(ax: Axes, steps: int, bar: int | None, step_seconds: float | None) -> None:
+    """Number the steps from 1, with a line at each bar; in seconds if told how long a step lasts."""
+    ax.set_xlim(0, steps)
+    for x in range(bar, steps, bar) if bar else ():
+        ax.axvline(x, color="#DDDDDD", lw=0.8, zorder=0)
+    if step_seconds:
+        ticks = MaxNLocator(8, integer=True).tick_values(0, steps * step_seconds)
+        ticks = [tick for tick in ticks if 0 <= tick <= steps * step_seconds]
+        ax.set_xticks([tick / step_seconds for tick in ticks], [f"{tick:g}" for tick in ticks])
+        ax.set_xlabel("seconds")
+    else:
+        ticks = [1, *(int(t) for t in MaxNLocator(8, integer=True).tick_values(1, steps) if 1 < t <= steps)]
+        ax.set_xticks([tick - 0.5 for tick in ticks], ticks)
+        ax.set_xlabel("step $t$")
+
+
+def piano_roll(
+    roll: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    opening: int = 0,
+    color: str = INK,
+    bar: int | None = 4,
+    step_seconds: float | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw a roll (T, 88), a bar a held note. The first `opening` steps are grey and end at a line: what was given.
+
+    Faint lines stand `bar` steps apart (None: no lines), a ruler only: a roll does not say where its bars begin. The
+    time axis counts steps, or seconds if `step_seconds` is given. Raises ValueError for anything but a piano roll, and
+    when the opening is longer than the roll.
+    """
+    notes = held_notes(roll)
+    if not 0 <= opening <= len(roll):
+        raise ValueError(f"opening must be between 0 and the roll's {len(roll)} steps; it is {opening}.")
+    ax = _axes(ax, 3.2)
+    _time_axis(ax, len(roll), bar, step_seconds)
+    _pitch_axis(ax, [column for column, _, _ in notes])
+    for first, last, tone in ((0, opening, "#8A8A8A"), (opening, len(roll), color)):
+        cut = [(column, max(start, first), min(end, last)) for column, start, end in notes]
+        bars = [Rectangle((s + 0.06, c - 0.42), e - s - 0.12, 0.84) for c, s, e in cut if e > s]
+        ax.add_collection(PatchCollection(bars, facecolor=tone, edgecolor="none", zorder=2))
+    if opening:
+        ax.axvline(opening, color=INK, lw=1.4, ls=(0, (4, 2)))
+        text = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom", "fontsize": 11}
+        ax.annotate("opening", (opening, 1), (-5, 3), ha="right", **text)
+        ax.annotate("continuation", (opening, 1), (5, 3), ha="left", color=color, **text)
+    if title:
+        ax.set_title(title, pad=20 if opening else None)
+    return ax
+
+
+def probability_map(
+    probabilities: ArrayLike, target: ArrayLike, ax: Axes | None = None, *, bar: int | None = 4, title: str = ""
+) -> Axes:
+    """Draw the predicted probability of each pitch (T, 88) as a heat map, the notes that really came as outlines."""
+    p, target = np.asarray(probabilities), np.asarray(target)
+    if p.shape != target.shape:
+        raise ValueError(f"Probabilities {p.shape} and true frames {target.shape} must have the same shape.")
+    ax = _axes(ax, 3.8)
+    steps = len(p)
+    edges = np.arange(steps + 1), np.arange(PITCHES + 1) - 0.5
+    mesh = ax.pcolormesh(*edges, p.T, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    notes = held_notes(target)
+    outlines = [Rectangle((start + 0.06, column - 0.42), end - start - 0.12, 0.84) for column, start, end in notes]
+    ax.add_collection(PatchCollection(outlines, facecolor="none", edgecolor="#D55E00", linewidth=1.3))
+    likely = np.flatnonzero((p > 0.1).any(0)).tolist()
+    _time_axis(ax, steps, bar, None)
+    _pitch_axis(ax, [column for column, _, _ in notes] + likely)
+    ax.figure.colorbar(mesh, ax=ax, label="predicted probability", pad=0.02)
+    handle = Patch(facecolor="none", edgecolor="#D55E00", linewidth=1.3, label="the notes that came")
+    ax.legend(handles=[handle], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    ax.set_title(title)
+    return ax
+
+
+def gate_map(
+    gates: Mapping[str, ArrayLike],
+    roll: ArrayLike | None = None,
+    *,
+    names: Iterable[str] | None = None,
+    sequence: int = 0,
+    steps: int | None = None,
+    bar: int | None = 4,
+    sort: bool = True,
+) -> Figure:
+    """Draw heat maps of what a unit computes, units by steps, below the piano roll it reads; one time axis for all.
+
+    gates: name -> (T, H) or (T, B, H), as `diagnostics.gate_activations` returns them; of a batch, `sequence` is shown.
+    names: which to draw, in this order (default: all). steps: how many of the first steps. sort: order the hidden units
+    by their mean in the first map, the same order in all. Gates (z, r, i, f, o) are coloured from 0 to 1, all else from
+    -1 to 1 around white; only c_t has no bound, so that its colours end where a tenth of its values lies further out.
+    Raises ValueError when a name is unknown.
+    """
+    names = list(gates) if names is None else list(names)
+    if not names or not set(names) <= set(gates):
+        raise ValueError(f"names must be among {', '.join(gates)}; they are {', '.join(names) or 'none'}.")
+    arrays = {name: np.asarray(gates[name])[:steps] for name in names}
+    arrays = {name: a[:, sequence] if a.ndim == 3 else a for name, a in arrays.items()}
+    first = arrays[names[0]]
+    order = np.argsort(first.mean(0), kind="stable") if sort else np.arange(first.shape[1])
+    heights = ([2.0] if roll is not None else []) + [1.7] * len(names)
+    figure, axes = plt.subplots(
+        len(heights), 1, figsize=(WIDTH, sum(heights) + 0.4), height_ratios=heights, sharex=True, layout="constrained"
+    )
+    axes = np.atleast_1d(axes)
+    if roll is not None:
+        piano_roll(np.asarray(roll)[: len(first)], axes[0], bar=bar)
+    for ax, (name, values) in zip(axes[-len(names) :], arrays.items(), strict=True):
+        limit = float(np.quantile(np.abs(values), 0.9)) or 1.0 if name == "c" else 1.0
+        edges = np.arange(len(values) + 1), np.arange(values.shape[1] + 1) + 0.5
+        scale = {"cmap": "BuPu", "vmin": 0} if name in GATES else {"cmap": "PuOr", "vmin": -limit}
+        mesh = ax.pcolormesh(*edges, values[:, order].T, vmax=limit, rasterized=True, **scale)
+        bar_ = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
+        bar_.set_label(SYMBOLS.get(name, name), rotation=0, fontsize=16, labelpad=12, va="center")
+        bar_.locator = MaxNLocator(2)
+        _time_axis(ax, len(values), None, None)
+        ax.set_yticks([1, values.shape[1]])
+        ax.set_ylabel("hidden unit")
+    for ax in axes:
+        ax.label_outer()
+    return figure
+
+
+def gradient_flow_plot(
+    flows: Mapping[str, Mapping[str, ArrayLike] | ArrayLike],
+    ax: Axes | None = None,
+    *,
+    path: str = "state",
+    relative: bool = False,
+    title: str = "",
+) -> Axes:
+    """Draw gradient norms by lag on a log scale: unit -> what `diagnostics.gradient_flow` returns, or one array (K,).
+
+    `path` says which norm of a dict is drawn. `relative` divides each curve by its value at lag 0, so that only the
+    decay is compared. Norms of exactly 0 are left out, for a log scale has no place for them.
+    """
+    ax = _axes(ax)
+    for unit, flow in flows.items():
+        norms = np.array(flow[path] if isinstance(flow, Mapping) else flow, dtype=float)
+        norms[norms <= 0] = np.nan
+        norms = norms / norms[0] if relative else norms
+        every = max(1, len(norms) // 8)
+        style = {"color": COLORS.get(unit), "marker": MARKERS.get(unit), "markevery": every, "ms": 6}
+        ax.semilogy(np.arange(len(norms)), norms, label=NAMES.get(unit, unit), **style)
+    ax.set_xlabel("lag $T - t$ (steps back)")
+    ax.set_ylabel("gradient norm" + (", relative to lag 0" if relative else ""))
+    ax.grid(axis="y")
+    ax.legend(ncols=len(flows), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    ax.set_title(title, pad=24 if title else None)
+    return ax
+
+
+def learning_curves(
+    histories: Mapping[str, Sequence], ax: Axes | None = None, *, by: str = "epoch", train: bool = True, title: str = ""
+) -> Axes:
+    """Draw negative log-likelihood by "epoch", "update" or "seconds": unit -> the `training.History` of its members.
+
+    For each unit: the mean over members on validation (solid) and, unless `train` is False, on training (dashed), and
+    a band from the best to the worst member on validation. Members stop at different times; a curve ends where the
+    first of its members ends, so that every point of it is a mean over the same members. By seconds, the members'
+    curves are interpolated to common times. The frame ends at the highest validation value after the first epoch: what
+    lies above it, the untrained model first of all, would flatten the rest and is cut. Raises ValueError for another
+    `by`.
+    """
+    if by not in ("epoch", "update", "seconds"):
+        raise ValueError(f"by must be epoch, update or seconds, not {by!r}")
+    ax = _axes(ax)
+    low, high = np.inf, -np.inf
+    for unit, members in histories.items():
+        color, name = COLORS.get(unit), NAMES.get(unit, unit)
+        times = [np.asarray(getattr(member, by), dtype=float) for member in members]
+        grid = min(times, key=lambda own: own[-1])
+        valid = np.array([np.interp(grid, own, member.valid) for own, member in zip(times, members, strict=True)])
+        fitted = np.array([np.interp(grid, own, member.train) for own, member in zip(times, members, strict=True)])
+        every = max(1, len(grid) // 8)
+        ax.plot(grid, valid.mean(0), color=color, label=name, marker=MARKERS.get(unit), markevery=every, ms=6)
+        if len(members) > 1:
+            ax.fill_between(grid, valid.min(0), valid.max(0), color=color, alpha=0.2, linewidth=0)
+        if train:
+            ax.plot(grid, fitted.mean(0), color=color, ls=(0, (3, 1.5)), lw=1.6)
+        after_first = valid[:, 1:] if len(grid) > 1 else valid
+        low = min(low, np.nanmin(after_first), np.nanmin(fitted.mean(0), initial=np.inf) if train else np.inf)
+        high = max(high, np.nanmax(after_first))
+    margin = 0.06 * (high - low) or 1.0
+    ax.set_ylim(low - margin, high + margin)
+    ax.set_xlabel({"epoch": "epoch", "update": "updates", "seconds": "seconds of training"}[by])
+    ax.set_ylabel("NLL, nats a step")
+    ax.grid(axis="y")
+    ax.legend(ncols=len(histories), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    if train:
+        ax.annotate("solid: validation, dashed: training", (1, 1), (0, -4), xycoords="axes fraction",
+                    textcoords="offset points", ha="right", va="top", fontsize=11)  # fmt: skip
+    ax.set_title(title, pad=24 if title else None)
+    return ax
