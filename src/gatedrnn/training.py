@@ -318,6 +318,7 @@ class _Population:
         state = {"run": self.fingerprint(), "epoch": self.epoch, "updates": self.updates, "alive": self.alive}
         state["histories"] = [asdict(h) for h in self.histories]
         arrays = {name: getattr(self, name).cpu().numpy() for name in ("theta", "square", "velocity", "best")}
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as file:
             np.savez(file, state=json.dumps(state), **arrays)
 
