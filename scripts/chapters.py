@@ -1,0 +1,51 @@
+"""Executing chapters: shared by the build (into its cache) and by `make execute` (in place)."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROCESSES = 2
+CELL_TIMEOUT = 300  # seconds
+
+
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
+    """Run one notebook in its own folder: the executed notebook and the seconds it took."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the chapter's
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    start = time.perf_counter()
+    client.execute()
+    return notebook, time.perf_counter() - start
+
+
+def execute_all(paths: Iterable[Path], keep: Callable[[Path, nbformat.NotebookNode, float], None]) -> bool:
+    """Run notebooks, two at a time, handing each finished one to `keep`; say what happens; true if none failed."""
+    failed = False
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        waiting = {pool.submit(execute, path): path for path in paths}
+        print(f"executing {len(waiting)} chapters, {PROCESSES} at a time", flush=True)
+        for future in as_completed(waiting):
+            path = waiting[future]
+            try:
+                notebook, seconds = future.result()
+            except CellExecutionError as error:
+                failed = True
+                print(f"  {path.stem}: a cell failed\n{error}", file=sys.stderr, flush=True)
+                continue
+            print(f"  {path.stem}: {seconds:.0f} s", flush=True)
+            keep(path, notebook, seconds)
+    return not failed
