@@ -1,0 +1,233 @@
+"""The command line: `gatedrnn data | train | sample`.
+
+Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import sources
+
+# Whatever needs torch is imported where it is used, so that --help and `data` answer at once.
+
+app = typer.Typer(
+    help="Gated recurrent networks: fetch data, train a unit, hear what it has learnt.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+def known(check: Callable[[str], object]) -> Callable[[str], str]:
+    """A callback that turns an unknown name into a usage error, which lists the known ones."""
+
+    def callback(value: str) -> str:
+        try:
+            check(value)
+        except (ValueError, sources.DataError) as error:
+            raise typer.BadParameter(str(error)) from error
+        return value
+
+    return callback
+
+
+def check_unit(unit: str) -> None:
+    """Raise ValueError for anything but the three units."""
+    from . import cells
+
+    cells.check_unit(unit)
+
+
+@data.command("list")
+def list_data() -> None:
+    """Every known data set, and whether it is on this machine."""
+    for status in sources.status():
+        source = status.source
+        print(f"{source.name:<17} {source.kind:<7} {'here' if status.present else '-':<5} {source.origin}")
+    print(f"cache directory: {sources.cache_dir()} (GATEDRNN_DATA moves it)")
+
+
+@data.command("fetch")
+def fetch_data(names: Annotated[list[str], typer.Argument(help="data sets, or `all`")]) -> None:
+    """Download, parse or prepare data sets, unless they are here already.
+
+    \b
+    gatedrnn data fetch bach_chorales
+    gatedrnn data fetch jsb_chorales nottingham muse_data piano_midi
+    """
+    for name in sources.REGISTRY if names == ["all"] else names:
+        print(f"{name}: {sources.fetch(name)}", flush=True)
+
+
+@data.command("check")
+def check_data(names: Annotated[list[str] | None, typer.Argument(help="data sets; without any: all here")] = None):
+    """Compare what is on this machine with the checksums. Uses no network.
+
+    \b
+    gatedrnn data check
+    gatedrnn data check jsb_chorales
+    """
+    for name in names or [status.source.name for status in sources.status() if status.present]:
+        print(f"{name}: sound, {sources.check(name)}", flush=True)
+
+
+@app.command()
+def train(
+    unit: Annotated[str, typer.Option(callback=known(check_unit), help="tanh, gru or lstm")] = "gru",
+    data: Annotated[str, typer.Option(callback=known(sources.lookup), help="a data set's name")] = "bach_chorales",
+    hidden: Annotated[int | None, typer.Option(min=1, help="hidden units; as in Table 1 unless given")] = None,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="step size of RMSProp")] = 0.001,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the parameters, the batches and the weight noise")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="at most so many; early stopping may end sooner")] = 30,
+    output: Annotated[Path, typer.Option(help="file for the trained model, .npz")] = Path("model.npz"),
+) -> None:
+    """Train one unit by the paper's protocol and print both averages of the test NLL.
+
+    The state after each epoch is kept beside the output; the same command goes on from there after an interruption.
+
+    \b
+    gatedrnn train --unit gru --output gru.npz
+    gatedrnn train --unit lstm --data jsb_chorales --hidden 36 --lr 0.002 --output lstm.npz
+    """
+    if output.suffix != ".npz":
+        raise typer.BadParameter(f"{output}: the file's name must end in .npz", param_hint="--output")
+    if not learning_rate > 0:
+        raise typer.BadParameter(f"{learning_rate} is not a positive number", param_hint="--learning-rate")
+    if output.exists():
+        raise ValueError(f"{output} exists: move it away or name another file with --output")
+    if not output.parent.is_dir():
+        raise ValueError(f"the folder {output.parent} does not exist: make it first")
+    from .datasets import load
+    from .model import music_model, speech_model
+    from .training import Protocol, evaluate
+    from .training import train as run
+
+    dataset = load(data)
+    model = (music_model if dataset.kind == "music" else speech_model)(unit, hidden)
+    checkpoint = output.with_suffix(".checkpoint.npz")
+    if checkpoint.exists():
+        print(f"going on from {checkpoint}")
+    result = run(
+        model,
+        dataset,
+        learning_rates=[learning_rate],
+        seeds=[seed],
+        protocol=Protocol(max_epochs=epochs),
+        checkpoint=checkpoint,
+    )
+    save(output, unit, data, model.hidden_size, result.theta)
+    checkpoint.unlink(missing_ok=True)
+    history, (score,) = result.histories[0], evaluate(model, result.theta, dataset.test)
+    print(f"{unit}, {model.hidden_size} units, {model.num_recurrent_parameters} recurrent parameters, on {data}")
+    print(f"validation NLL, nats a step: {history.best_valid:.4f} after epoch {history.best_epoch}")
+    print(f"test NLL, nats a step: pooled {score.pooled:.4f}, mean of sequences {score.per_sequence:.4f}")
+    print(f"saved in {output}")
+
+
+@app.command()
+def sample(
+    trained: Annotated[Path, typer.Argument(help="a file that `gatedrnn train` has written", dir_okay=False)],
+    steps: Annotated[int, typer.Option(min=1, help="steps to draw")] = 64,
+    opening: Annotated[int, typer.Option(min=0, help="steps of a real test piece to begin with")] = 0,
+    piece: Annotated[int, typer.Option(min=0, help="which test piece the opening is from")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="another seed, another piece")] = 0,
+    output: Annotated[list[Path] | None, typer.Option(help="a file each: .mid, .wav, .ogg, .mp3 or .flac")] = None,
+) -> None:
+    """Draw a piece from a trained model of music; write it as MIDI and as sound.
+
+    \b
+    gatedrnn sample gru.npz
+    gatedrnn sample gru.npz --opening 16 --steps 48 --output piece.mid --output piece.wav
+    """
+    import soundfile
+
+    from .datasets import load
+    from .generation import render, sample_roll, save_midi
+
+    outputs = output or [trained.with_suffix(".mid"), trained.with_suffix(".ogg")]
+    for path in outputs:
+        if path.suffix not in (".mid", ".wav", ".ogg", ".mp3", ".flac"):
+            raise typer.BadParameter(f"{path}: write .mid, .wav, .ogg, .mp3 or .flac", param_hint="--output")
+    model, theta, name = restore(trained)
+    dataset = load(name)
+    if dataset.kind != "music":
+        raise ValueError(f"{trained} is a model of {dataset.kind}: only models of music can be heard")
+    if opening and piece >= len(dataset.test):
+        raise ValueError(f"there is no test piece {piece}: {name} has {len(dataset.test)}, counted from 0")
+    start = dataset.test[piece][:opening] if opening else None
+    roll = sample_roll(model, theta, steps, opening=start, seed=seed)
+    for path in outputs:
+        if path.suffix == ".mid":
+            save_midi(roll, path, dataset.step_seconds)
+        else:
+            soundfile.write(path, render(roll, step_seconds=dataset.step_seconds), 16000)
+        print(path)
+
+
+def save(path: Path, unit: str, data: str, hidden: int, theta) -> None:
+    """Write a trained model: plain arrays and one line of JSON; whole or not at all."""
+    import numpy as np
+
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, model=json.dumps({"unit": unit, "data": data, "hidden": hidden}), theta=theta.numpy())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def restore(path: Path):
+    """The model, its parameters (1, N) and the name of its data set, from a file that `save` wrote."""
+    import numpy as np
+    import torch
+
+    from .model import music_model, speech_model
+
+    if not path.exists():
+        raise ValueError(f"there is no file {path}: train a model with `gatedrnn train --output {path}`")
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            about, theta = json.loads(str(file["model"])), torch.from_numpy(file["theta"])
+        kind = sources.lookup(about["data"]).kind
+        model = (music_model if kind == "music" else speech_model)(about["unit"], about["hidden"])
+    except Exception as error:  # damaged, foreign or a pickle: whichever it is, the file is no use
+        raise ValueError(f"{path} is not a model that `gatedrnn train` has written") from error
+    if theta.shape != (1, model.num_parameters):
+        raise ValueError(f"{path} does not hold the parameters of the model that it names")
+    return model, theta, about["data"]
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one sentence, not a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (sources.DataError, ValueError, OSError) as error:
+        fail(error)
+    except RuntimeError as error:
+        from .training import TrainingDiverged
+
+        if not isinstance(error, TrainingDiverged):
+            raise
+        fail(error)
+
+
+def fail(error: Exception) -> None:
+    """End with the error's sentence."""
+    print(f"gatedrnn: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

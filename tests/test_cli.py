@@ -1,0 +1,181 @@
+"""The command line: what it does, and how it refuses."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from gatedrnn import cli, sources
+
+SMALL = ["--hidden", "4", "--epochs", "2"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    """The command as a user runs it."""
+    command = [sys.executable, "-m", "gatedrnn.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model trained for a moment."""
+    path = tmp_path_factory.mktemp("trained") / "gru.npz"
+    done = run("train", "--unit", "gru", *SMALL, "--output", path)
+    assert done.returncode == 0, done.stderr
+    assert "pooled" in done.stdout and "mean of sequences" in done.stdout
+    assert not list(path.parent.glob("*.checkpoint.npz"))
+    return path
+
+
+@pytest.mark.parametrize("command", [[], ["data"], ["data", "fetch"], ["data", "check"], ["train"], ["sample"]])
+def test_help(command: list[str]):
+    result = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert result.exit_code == 0
+    if command not in ([], ["data"]):
+        assert f"gatedrnn {' '.join(command)} " in result.output.replace("Usage: root", ""), "an example"
+
+
+def test_data_list_names_every_set():
+    result = CliRunner().invoke(cli.app, ["data", "list"])
+    assert result.exit_code == 0
+    assert all(name in result.output for name in sources.REGISTRY)
+
+
+def test_data_fetch_and_check():
+    assert run("data", "fetch", "bach_chorales").returncode == 0
+    done = run("data", "check", "bach_chorales")
+    assert done.returncode == 0 and "sound" in done.stdout
+
+
+def test_sample_writes_midi_and_sound(trained: Path, tmp_path: Path):
+    outputs = [tmp_path / f"piece{suffix}" for suffix in (".mid", ".ogg", ".wav")]
+    options = [word for path in outputs for word in ("--output", path)]
+    done = run("sample", trained, "--opening", 8, "--steps", 8, *options)
+    assert done.returncode == 0, done.stderr
+    assert pretty_midi.PrettyMIDI(str(outputs[0])).instruments[0].notes
+    for path in outputs[1:]:
+        samples, rate = soundfile.read(path)
+        assert len(samples) >= 8 * rate and np.isfinite(samples).all()
+
+
+def test_the_same_seed_gives_the_same_model(trained: Path, tmp_path: Path):
+    again = tmp_path / "again.npz"
+    assert run("train", *SMALL, "--output", again).returncode == 0
+    with np.load(trained) as one, np.load(again) as two:
+        np.testing.assert_array_equal(one["theta"], two["theta"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--unit", "elman"], "tanh, gru, lstm"),
+        (["train", "--data", "jsb"], "jsb_chorales"),
+        (["train", "--hidden", "0"], "hidden"),
+        (["train", "--lr", "-1"], "positive"),
+        (["train", "--output", "model.txt"], ".npz"),
+        (["train", "--epochs", "many"], "epochs"),
+        (["sample"], "TRAINED"),
+        (["compose"], "No such command"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 2
+    assert said.lower() in result.output.lower()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """Run a command that cannot be carried out; return the one sentence that it ends with."""
+
+    def run_inside(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["gatedrnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 1
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        return sentence.removeprefix("gatedrnn: ")
+
+    return run_inside
+
+
+def test_a_refusal_ends_with_code_1():
+    done = run("data", "fetch", "jsb")
+    assert done.returncode == 1
+    assert "bach_chorales" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_data_that_are_not_there(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GATEDRNN_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "gatedrnn data fetch jsb_chorales" in refused("data", "check", "jsb_chorales")
+
+
+def test_output_that_exists_is_left_alone(refused, trained: Path):
+    before = trained.read_bytes()
+    assert "exists" in refused("train", *SMALL, "--output", trained)
+    assert trained.read_bytes() == before
+
+
+def test_output_in_no_folder(refused, tmp_path: Path):
+    assert "does not exist" in refused("train", *SMALL, "--output", tmp_path / "none" / "model.npz")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x80\x04K\x01.", b"PK\x03\x04 cut short"])
+def test_sample_from_no_model(refused, content: bytes | None, tmp_path: Path):
+    path = tmp_path / "model.npz"
+    if content is not None:
+        path.write_bytes(content)
+    assert "gatedrnn train" in refused("sample", path)
+
+
+def test_sample_refuses_pickled_arrays(refused, tmp_path: Path):
+    path = tmp_path / "model.npz"
+    np.savez(path, model=np.array({"unit": "gru"}, dtype=object), theta=np.zeros((1, 3)))
+    assert "gatedrnn train" in refused("sample", path)
+
+
+def test_an_opening_from_no_piece(refused, trained: Path, tmp_path: Path):
+    output = tmp_path / "a.mid"
+    assert "no test piece" in refused("sample", trained, "--opening", 4, "--piece", 100000, "--output", output)
+
+
+def test_divergence_is_one_sentence(refused, tmp_path: Path):
+    output = tmp_path / "model.npz"
+    assert "learning rate" in refused("train", "--unit", "tanh", "--hidden", 4, "--lr", "1e38", "--output", output)
+    assert not output.exists()
+
+
+def test_interrupted_and_resumed(tmp_path: Path):
+    def command(name: str) -> list:
+        return ["train", "--unit", "tanh", "--hidden", "40", "--epochs", "6", "--output", tmp_path / f"{name}.npz"]
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gatedrnn.cli", *map(str, command("resumed"))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    checkpoint = tmp_path / "resumed.checkpoint.npz"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert checkpoint.exists() and not (tmp_path / "resumed.npz").exists()
+
+    done = run(*command("resumed"))
+    assert done.returncode == 0 and "going on from" in done.stdout, done.stderr
+    assert run(*command("whole")).returncode == 0
+    with np.load(tmp_path / "resumed.npz") as one, np.load(tmp_path / "whole.npz") as two:
+        np.testing.assert_array_equal(one["theta"], two["theta"])
