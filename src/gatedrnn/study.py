@@ -1,0 +1,263 @@
+"""The paper's study (section 4): a grid of data sets, units and ways of training, run once and recorded.
+
+A cell of the grid is one unit on one data set in one column. It is run in two stages, each one population: the ten
+learning rates of the search side by side, and then several seeds at the rate that was best on validation. Cells are
+independent: they run in local processes or on a Dask cluster, and a cell that was killed goes on from its checkpoint.
+
+Everything that the paper leaves open is decided in this file and in `training.Protocol`; the book's ledger of
+departures gives the reasons.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from . import records, sources
+from .batching import count_steps
+from .cells import UNITS
+from .datasets import load
+from .model import SequenceModel, music_model, speech_model
+from .training import Protocol, evaluate, train
+
+# Caps: (epochs, patience) by data set.
+EPOCHS = {
+    "bach_chorales": (150, 15),
+    "jsb_chorales": (300, 30),
+    "nottingham": (120, 12),
+    "muse_data": (100, 12),
+    "piano_midi": (300, 30),
+    "speech_a": (30, 5),
+    "speech_b": (30, 5),
+}
+SEARCH_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A way of training: the optimiser's rule and the range of the search, log-uniform in exp(low) .. exp(high)."""
+
+    protocol: Protocol
+    low: float
+    high: float
+    draws: int = 10
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """One fixed set of draws, the same for every cell."""
+        return np.exp(np.random.default_rng(2014).uniform(self.low, self.high, self.draws)).tolist()
+
+
+# "paper": its protocol, with the authors' later code where it is silent. "today": what changes when only the optimiser
+# and the range of the search are today's; noise, clipping and stopping stay.
+COLUMNS = {
+    "paper": Column(Protocol(batch_size=1), -12, -6),
+    "today": Column(Protocol(batch_size=1, optimizer="adam"), -10, -4),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit on one data set in one column. Raises ValueError, listing what is known, for an unknown name.
+
+    max_epochs : a lower cap than the study's, for a trial.
+    """
+
+    column: str
+    data: str
+    unit: str
+    max_epochs: int | None = None
+
+    def __post_init__(self):
+        for value, known in ((self.column, COLUMNS), (self.data, EPOCHS), (self.unit, UNITS)):
+            if value not in known:
+                raise ValueError(f"the study has no {value!r}: it knows {', '.join(known)}")
+
+    @property
+    def model(self) -> SequenceModel:
+        make = speech_model if self.data.startswith("speech") else music_model
+        return make(self.unit)
+
+    @property
+    def settings(self) -> dict:
+        """All that decides the cell's numbers, as a record keeps it."""
+        column = COLUMNS[self.column]
+        max_epochs, patience = EPOCHS[self.data]
+        protocol = replace(column.protocol, max_epochs=self.max_epochs or max_epochs, patience=patience)
+        return {
+            "hidden_size": self.model.hidden_size,
+            "protocol": asdict(protocol),
+            "learning_rates": column.learning_rates,
+            "search_seed": SEARCH_SEED,
+            "seeds": list(SEEDS),
+            "dtype": "float32",
+        }
+
+    def __str__(self) -> str:
+        return f"{self.column}/{self.data}/{self.unit}"
+
+
+PAPER_MUSIC = ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
+SPEECH = ("speech_a", "speech_b")
+
+
+def grid(columns=tuple(COLUMNS), data=PAPER_MUSIC + SPEECH, units=UNITS, max_epochs: int | None = None) -> list[Cell]:
+    """Every cell of the given columns, data sets and units; by default the whole study."""
+    return [Cell(column, name, unit, max_epochs) for column in columns for name in data for unit in units]
+
+
+def run_cell(cell: Cell, device="cpu", work: Path | None = None, progress=False) -> tuple[dict, np.ndarray]:
+    """Run one cell to its end, or go on with it: its record, and the best parameters (N,) of its first seed.
+
+    work : the folder of the checkpoints, by default in the cache directory. They are named by the cell's settings, so a
+    change of settings starts afresh, and are deleted by `run` when the record is safe.
+    """
+    settings, model, dataset = cell.settings, cell.model, load(cell.data, progress=progress)
+    protocol = Protocol(**settings["protocol"])
+
+    def stage(name: str, rates: list[float], seeds: list[int]):
+        return train(
+            model,
+            dataset,
+            learning_rates=rates,
+            seeds=seeds,
+            protocol=protocol,
+            device=device,
+            checkpoint=checkpoint(cell, name, work),
+            progress=progress,
+            on_nan="drop",
+        )
+
+    rates, seeds = settings["learning_rates"], settings["seeds"]
+    search = stage("search", rates, [settings["search_seed"]] * len(rates))
+    chosen = rates[search.best()]
+    final = stage("seeds", [chosen] * len(seeds), seeds)
+    theta = final.theta.to(device)
+    scores = {part: evaluate(model, theta, getattr(dataset, part)) for part in ("train", "valid", "test")}
+    runs = [
+        {
+            "seed": seed,
+            "curve": records.curve(history),
+            "scores": {part: asdict(scores[part][p]) for part in scores},
+        }
+        for p, (seed, history) in enumerate(zip(seeds, final.histories, strict=True))
+    ]
+    record = {
+        "schema": records.SCHEMA,
+        "column": cell.column,
+        "data": cell.data,
+        "unit": cell.unit,
+        "settings": settings,
+        "parameters": {"recurrent": model.num_recurrent_parameters, "all": model.num_parameters},
+        "search": {"chosen": chosen, "curves": [records.curve(history) for history in search.histories]},
+        "runs": runs,
+        "environment": records.environment(device),
+    }
+    return record, final.theta[0].numpy()
+
+
+def checkpoint(cell: Cell, stage: str, work: Path | None = None) -> Path:
+    """Where a stage of a cell keeps its state: a name that changes with the settings."""
+    key = hashlib.sha256(json.dumps(cell.settings, sort_keys=True).encode()).hexdigest()[:12]
+    name = f"{cell.column}_{cell.data}_{cell.unit}_{stage}_{key}.npz"
+    return sources.target(f"study/{name}") if work is None else Path(work) / name
+
+
+def run(
+    cells: list[Cell],
+    folder: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    scheduler: str | None = None,
+    work: Path | None = None,
+    progress: bool = True,
+) -> Iterator[Cell]:
+    """Run the cells that have no record under `folder` yet; yields each as its record is written.
+
+    workers : local processes, one thread each. scheduler : the address of a Dask cluster to send the cells to instead;
+    if its workers share `work` with each other, a cell whose worker dies goes on from its checkpoint on another.
+
+    Raises records.RecordError for a record that was made with other settings: it is not overwritten.
+    """
+    todo = []
+    for cell in cells:
+        path = records.path_of(folder, cell.column, cell.data, cell.unit)
+        if not path.exists():
+            todo.append(cell)
+        elif records.read(path)["settings"] != cell.settings:
+            raise records.RecordError(f"{path} was made with other settings: move it away to run {cell} anew")
+    if not todo:
+        return
+    for name in {cell.data for cell in todo}:
+        load(name, progress=progress)  # fetched once, before the workers need it
+    todo.sort(key=_cost, reverse=True)  # the longest first, so that none is left alone at the end
+    bar = tqdm(total=sum(map(_cost, todo)), desc="study (at most)", unit="steps", unit_scale=True, disable=None)
+    with bar, _executor(workers, scheduler) as (submit, completed):
+        alone = progress and workers == 1 and scheduler is None  # only then is the terminal free for a bar of its own
+        futures = {submit(run_cell, cell, device, work, alone): cell for cell in todo}
+        for future in completed(futures):
+            cell, (record, theta) = futures[future], future.result()
+            records.write(record, folder)
+            save_parameters(cell, theta, folder)
+            for stage in ("search", "seeds"):
+                checkpoint(cell, stage, work).unlink(missing_ok=True)
+            bar.update(_cost(cell))
+            yield cell
+
+
+def _cost(cell: Cell) -> int:
+    """Time steps that a cell trains on if nothing stops early: what the progress bar counts."""
+    steps = sum(map(count_steps, load(cell.data, progress=False).train))
+    epochs, members = cell.settings["protocol"]["max_epochs"], len(SEEDS) + COLUMNS[cell.column].draws
+    return steps * epochs * members
+
+
+@contextmanager
+def _executor(workers: int, scheduler: str | None):
+    """How to submit work and to wait for it: local processes, or a Dask cluster."""
+    if scheduler is None:
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            yield pool.submit, as_completed
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return
+    try:
+        from distributed import Client
+        from distributed import as_completed as dask_as_completed
+    except ImportError as error:
+        raise RuntimeError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
+    with Client(scheduler) as client:
+
+        def submit(function, cell, *arguments):
+            return client.submit(function, cell, *arguments, key=f"gatedrnn-{cell}", pure=False)
+
+        yield submit, dask_as_completed
+
+
+def save_parameters(cell: Cell, theta: np.ndarray, folder: Path) -> Path:
+    """Keep the best parameters of a cell's first seed beside its record, for `evaluate_recorded`."""
+    path = parameters_path(folder, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sources.atomic(path) as file:
+        np.savez_compressed(file, theta=theta)
+    return path
+
+
+def parameters_path(folder: Path, cell: Cell) -> Path:
+    return Path(folder) / cell.column / f"{cell.data}_{cell.unit}.npz"
+
+
+def evaluate_recorded(cell: Cell, folder: Path):
+    """The test scores of the parameters that were kept for a cell: an `Evaluation`, to be held against the record."""
+    theta = torch.from_numpy(sources.read_npz(parameters_path(folder, cell))["theta"])[None]
+    return evaluate(cell.model, theta, load(cell.data, progress=False).test)[0]

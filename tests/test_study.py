@@ -1,0 +1,153 @@
+"""The grid, and the promises of running it: nothing lost to a kill, nothing run twice, the same on Dask."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from gatedrnn import records, study
+from gatedrnn.datasets import load
+from gatedrnn.study import COLUMNS, Cell, grid, run
+from gatedrnn.training import Protocol, train
+
+TRIAL = [Cell("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
+
+
+def numbers(record):
+    """What must not depend on how a record came about: everything but clocks and machines."""
+    runs = [(run["seed"], run["scores"], run["curve"]["valid"], run["curve"]["train"]) for run in record["runs"]]
+    return record["settings"], record["search"]["chosen"], [c["valid"] for c in record["search"]["curves"]], runs
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The two trial cells, run in one go in this process."""
+    work = tmp_path_factory.mktemp("work")
+    return {str(cell): study.run_cell(cell, work=work) for cell in TRIAL}
+
+
+def test_the_grid_is_the_papers():
+    cells = grid()
+    assert len(cells) == len(set(cells)) == 2 * 6 * 3
+    assert {cell.model.hidden_size for cell in cells if cell.data == "nottingham"} == {100, 46, 36}
+    assert {cell.model.hidden_size for cell in cells if cell.data == "speech_a"} == {400, 227, 195}
+
+
+def test_the_paper_column_draws_ten_rates_from_its_range():
+    column = COLUMNS["paper"]
+    rates = np.log(column.learning_rates)
+    assert len(rates) == 10 and (rates > -12).all() and (rates < -6).all()
+    assert column.learning_rates == COLUMNS["paper"].learning_rates
+    assert (column.protocol.weight_noise, column.protocol.clip_norm, column.protocol.optimizer) == (0.075, 1, "rmsprop")
+
+
+@pytest.mark.parametrize("names", [("papre", "nottingham", "gru"), ("paper", "mozart", "gru"), ("paper", "nottingham", "rnn")])
+def test_unknown_names_list_the_known_ones(names):
+    with pytest.raises(ValueError, match="it knows .*(paper|nottingham|tanh)"):
+        Cell(*names)
+
+
+def test_a_record_can_be_evaluated_and_followed_anew(undisturbed, tmp_path):
+    """The kept parameters give the recorded score, and a short re-run follows the recorded curve."""
+    cell = TRIAL[0]
+    record, theta = undisturbed[str(cell)]
+    records.check(record)
+    study.save_parameters(cell, theta, tmp_path)
+    recorded = record["runs"][0]["scores"]["test"]
+    assert study.evaluate_recorded(cell, tmp_path).pooled == pytest.approx(recorded["pooled"], rel=1e-5)
+    protocol = Protocol(**record["settings"]["protocol"] | {"max_epochs": 1})
+    seed = record["runs"][0]["seed"]
+    again = train(
+        cell.model, load(cell.data), learning_rates=[record["search"]["chosen"]], seeds=[seed], protocol=protocol
+    )
+    assert again.histories[0].valid == pytest.approx(record["runs"][0]["curve"]["valid"][:2], rel=1e-3)
+
+
+def test_records_are_not_made_twice_nor_overwritten(undisturbed, tmp_path, monkeypatch):
+    for record, _ in undisturbed.values():
+        records.write(record, tmp_path)
+    monkeypatch.setattr(study, "run_cell", lambda *a: pytest.fail("a finished cell was run again"))
+    assert list(run(TRIAL, tmp_path)) == []
+    longer = [Cell("paper", "bach_chorales", "gru", max_epochs=3)]
+    with pytest.raises(records.RecordError, match="other settings"):
+        list(run(longer, tmp_path))
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    from gatedrnn.study import Cell, run
+    if __name__ == "__main__":
+        cells = [Cell("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
+        for cell in run(cells, Path({out!r}), work=Path({work!r}), workers=2, progress=False):
+            print("finished", cell, flush=True)
+"""
+
+
+def test_a_killed_study_goes_on_to_the_same_records(undisturbed, tmp_path):
+    work, out = tmp_path / "work", tmp_path / "out"
+    script = tmp_path / "study.py"
+    script.write_text(textwrap.dedent(SCRIPT).format(out=str(out), work=str(work)))
+    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(work.glob("*_search_*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(work.glob("*.npz")) and not list(out.rglob("*.json")), "killed too late or too early"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=240)
+    assert sorted(done.stdout.split("\n")[:2]) == [f"finished {cell}" for cell in TRIAL]
+    for cell in TRIAL:
+        found = records.read(records.path_of(out, cell.column, cell.data, cell.unit))
+        assert numbers(found) == numbers(undisturbed[str(cell)][0])
+    assert not list(work.glob("*.npz")), "checkpoints of finished cells are left behind"
+    again = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60)
+    assert again.stdout == ""
+
+
+def test_on_dask_a_cell_survives_its_worker(undisturbed, tmp_path):
+    """A real scheduler and two workers on this machine; the worker that holds a cell is killed midway."""
+    pytest.importorskip("distributed", reason="the study extra is not installed")
+    work, out, address = tmp_path / "work", tmp_path / "out", "tcp://127.0.0.1:18786"
+    host = ["--host", "127.0.0.1", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "18786", *host]
+    processes = [subprocess.Popen(command, **quiet)]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *host]
+    processes += [subprocess.Popen([*worker, "--name", name], **quiet) for name in ("first", "second")]
+    try:
+        cells = run(TRIAL[:1], out, scheduler=address, work=work, progress=False)
+        from distributed import Client
+
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            import threading
+
+            finished = []
+            thread = threading.Thread(target=lambda: finished.extend(cells))
+            thread.start()
+            deadline = time.monotonic() + 120
+            while not list(work.glob("*_search_*.npz")) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            busy = [name for name, tasks in client.processing().items() if tasks]
+            names = {address: info["name"] for address, info in client.scheduler_info()["workers"].items()}
+            processes[1 + ("first", "second").index(names[busy[0]])].kill()
+            thread.join(timeout=200)
+        assert finished == TRIAL[:1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    found = records.read(records.path_of(out, "paper", "bach_chorales", "gru"))
+    assert numbers(found) == numbers(undisturbed[str(TRIAL[0])][0])
+
+
+def test_a_scheduler_without_dask_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RuntimeError, match=r"gatedrnn\[study\]"):
+        list(run(TRIAL[:1], tmp_path, scheduler="tcp://127.0.0.1:1"))
