@@ -13,7 +13,11 @@ from gatedrnn import records
 
 def made(unit="gru", data="jsb_chorales", test=(8.0, 8.2, 8.4), seeds=(1, 2, 3)):
     """A small record of the right form."""
-    curve = {name: [0, 1] for name in records.CURVE} | {"train": [None, 9.0], "best_epoch": 1, "stop_reason": "patience"}
+    curve = {name: [0, 1] for name in records.CURVE} | {
+        "train": [None, 9.0],
+        "best_epoch": 1,
+        "stop_reason": "patience",
+    }
 
     def scores(nll):
         averages = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
@@ -91,7 +95,9 @@ def test_the_interval_is_students(tmp_path):
     assert math.isnan(records.interval([1.0])[1])
 
 
-@pytest.mark.parametrize("test, verdict", [((8.0, 8.01, 8.02), "below"), ((8.0, 8.5, 9.1), "equal"), ((9, 9.01, 9.02), "above")])
+@pytest.mark.parametrize(
+    "test, verdict", [((8.0, 8.01, 8.02), "below"), ((8.0, 8.5, 9.1), "equal"), ((9, 9.01, 9.02), "above")]
+)
 def test_the_verdict_needs_the_interval(test, verdict):
     row = records.table([made(test=test)]).iloc[0]
     assert row.verdict == verdict and row.paper == 8.54 and row.seeds == 3
@@ -123,3 +129,13 @@ def test_nan_in_a_curve_becomes_null():
 
     curve = records.curve(History)
     assert curve["train"] == [None, 9.5] and curve["seconds"] == [0.0, 1.2346] and curve["epoch"] == [0, 1]
+
+
+def test_the_table_is_shown_with_intervals_beside_the_paper():
+    frame = records.table([made(), made(data="speech_a")])
+    head, music, speech = records.shown(frame).splitlines()
+    assert head.split()[:4] == ["column", "data", "unit", "seeds"]
+    assert "8.20 ± 0.50" in music and music.split()[-3:] == ["8.54", "-0.34", "equal"]
+    assert speech.split()[-3:] == ["–", "–", "–"]
+    markdown = records.shown(frame, markdown=True).splitlines()
+    assert len({line.count("|") for line in markdown}) == 1 and set(markdown[1]) == {"|", " ", "-"}

@@ -46,7 +46,9 @@ def test_the_paper_column_draws_ten_rates_from_its_range():
     assert (column.protocol.weight_noise, column.protocol.clip_norm, column.protocol.optimizer) == (0.075, 1, "rmsprop")
 
 
-@pytest.mark.parametrize("names", [("papre", "nottingham", "gru"), ("paper", "mozart", "gru"), ("paper", "nottingham", "rnn")])
+@pytest.mark.parametrize(
+    "names", [("papre", "nottingham", "gru"), ("paper", "mozart", "gru"), ("paper", "nottingham", "rnn")]
+)
 def test_unknown_names_list_the_known_ones(names):
     with pytest.raises(ValueError, match="it knows .*(paper|nottingham|tanh)"):
         Cell(*names)

@@ -1,4 +1,4 @@
-"""The command line: `gatedrnn data | train | sample`.
+"""The command line: `gatedrnn data | train | sample | study | table | evaluate`.
 
 Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted.
 """
@@ -171,6 +171,83 @@ def sample(
         else:
             soundfile.write(path, render(roll, step_seconds=dataset.step_seconds), 16000)
         print(path)
+
+
+RESULTS = Annotated[Path, typer.Option("--results", help="folder of the records", file_okay=False)]
+
+
+@app.command()
+def study(
+    data: Annotated[list[str] | None, typer.Option(help="a data set of the study; repeat for several")] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="tanh, gru or lstm; repeat for several")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="paper or today; repeat for both")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="local processes, a core each")] = 2,
+    scheduler: Annotated[str | None, typer.Option(help="tcp://... of a Dask cluster to run on instead")] = None,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="a lower cap, for a trial")] = None,
+    results: RESULTS = Path("book/results"),
+) -> None:
+    """Run the paper's grid, or a part of it; cells that have a record are left as they are.
+
+    A cell that was interrupted goes on from its last checkpoint: give the same command again.
+
+    \b
+    gatedrnn study --column paper --data jsb_chorales
+    gatedrnn study --unit gru --workers 2
+    gatedrnn study --data bach_chorales --max-epochs 2 --results trial
+    gatedrnn study --scheduler tcp://127.0.0.1:8786
+    """
+    from . import study as grid
+
+    chosen = {"columns": column, "data": data, "units": unit}
+    cells = grid.grid(**{name: tuple(value) for name, value in chosen.items() if value}, max_epochs=max_epochs)
+    print(f"{len(cells)} cells, records in {results}", flush=True)
+    for cell in grid.run(cells, results, device=device, workers=workers, scheduler=scheduler):
+        print(f"{cell}: recorded", flush=True)
+
+
+@app.command()
+def table(
+    csv: Annotated[bool, typer.Option("--csv", help="every column, comma-separated")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="as a Markdown table")] = False,
+    results: RESULTS = Path("book/results"),
+) -> None:
+    """Print Table 2 of the paper from the records: mean and 95 % interval over seeds, beside the paper's figure.
+
+    \b
+    gatedrnn table
+    gatedrnn table --csv > table.csv
+    """
+    from . import records
+
+    found = records.read_all(results)
+    if not found:
+        raise ValueError(f"there are no records in {results}: run `gatedrnn study` or name the folder with --results")
+    frame = records.table(found)
+    print(frame.to_csv(index=False) if csv else records.shown(frame, markdown=markdown))
+
+
+@app.command()
+def evaluate(
+    data: Annotated[str, typer.Argument(help="a data set of the study")],
+    unit: Annotated[str, typer.Argument(help="tanh, gru or lstm")],
+    column: Annotated[str, typer.Option(help="paper or today")] = "paper",
+    results: RESULTS = Path("book/results"),
+) -> None:
+    """Score the kept parameters of a recorded cell again, and hold the test NLL against the record.
+
+    \b
+    gatedrnn evaluate jsb_chorales gru
+    """
+    from . import records
+    from . import study as grid
+
+    cell = grid.Cell(column, data, unit)
+    run = records.read(records.path_of(results, column, data, unit))["runs"][0]
+    recorded, now = run["scores"]["test"]["pooled"], grid.evaluate_recorded(cell, results).pooled
+    print(f"{cell}, seed {run['seed']}: test NLL {now:.4f} nats a step, pooled; recorded {recorded:.4f}")
+    if abs(now - recorded) > 1e-3:
+        raise ValueError("the score is not the recorded one: are the parameters and the record of the same run?")
 
 
 def save(path: Path, unit: str, data: str, hidden: int, theta) -> None:

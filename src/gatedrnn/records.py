@@ -159,3 +159,26 @@ def table(records: list[dict]) -> pd.DataFrame:
             row |= {"paper_train": printed[0], "paper": printed[1], "gap": gap, "verdict": verdict}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def shown(frame: pd.DataFrame, markdown: bool = False) -> str:
+    """The table in short, for a terminal or as Markdown: our means with intervals beside the paper's figures."""
+
+    def cell(row, name: str) -> str:
+        return f"{row[name]:.2f} ± {row[name + '_ci']:.2f}"
+
+    rows = []
+    for _, row in frame.iterrows():
+        measured = [
+            cell(row, f"{part}_{average}") for part in ("train", "test") for average in ("pooled", "per_sequence")
+        ]
+        known = "paper" in row and pd.notna(row["paper"])
+        compared = [f"{row['paper']:.2f}", f"{row['gap']:+.2f}", row["verdict"]] if known else ["–"] * 3
+        measured.append(cell(row, "test_per_sequence_after_first"))
+        rows.append([row["column"], row["data"], row["unit"], str(row["seeds"]), *measured, *compared])
+    head = ["column", "data", "unit", "seeds", "train pooled", "train per seq.", "test pooled", "test per seq."]
+    head += ["test per seq. after first", "paper test", "gap", "verdict"]
+    if markdown:
+        return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows])
