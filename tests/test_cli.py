@@ -34,7 +34,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["data"], ["data", "fetch"], ["data", "check"], ["train"], ["sample"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["data"], ["data", "fetch"], ["data", "check"], ["train"], ["sample"], ["study"], ["table"], ["evaluate"]],
+)
 def test_help(command: list[str]):
     result = CliRunner().invoke(cli.app, [*command, "--help"])
     assert result.exit_code == 0
@@ -179,3 +182,37 @@ def test_interrupted_and_resumed(tmp_path: Path):
     assert run(*command("whole")).returncode == 0
     with np.load(tmp_path / "resumed.npz") as one, np.load(tmp_path / "whole.npz") as two:
         np.testing.assert_array_equal(one["theta"], two["theta"])
+
+
+def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
+    cell = ["--data", "bach_chorales", "--unit", "gru", "--column", "paper", "--max-epochs", 1]
+    done = run("study", *cell, "--workers", 1, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "paper/bach_chorales/gru: recorded" in done.stdout
+    again = run("study", *cell, "--results", tmp_path)
+    assert again.returncode == 0 and "recorded" not in again.stdout.replace("records in", "")
+    shown = run("table", "--markdown", "--results", tmp_path)
+    assert shown.returncode == 0 and "| bach_chorales | gru | 5 |" in shown.stdout
+    values = run("table", "--csv", "--results", tmp_path)
+    assert values.returncode == 0 and "test_per_sequence_ci" in values.stdout.splitlines()[0]
+    scored = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
+    assert scored.returncode == 0 and "recorded" in scored.stdout
+    (tmp_path / "paper" / "bach_chorales_gru.npz").write_bytes(b"no parameters")
+    broken = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
+    assert broken.returncode == 1 and "Traceback" not in broken.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, hint",
+    [
+        (["study", "--data", "mozart"], "jsb_chorales"),
+        (["study", "--unit", "elman", "--data", "bach_chorales"], "tanh, gru, lstm"),
+        (["study", "--column", "future"], "paper, today"),
+        (["table", "--results", "nowhere"], "gatedrnn study"),
+        (["evaluate", "jsb_chorales", "gru", "--results", "nowhere"], "gatedrnn study"),
+    ],
+)
+def test_the_study_refuses_in_one_sentence(arguments: list[str], hint: str):
+    done = run(*arguments)
+    assert done.returncode == 1 and hint in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("gatedrnn: ")
