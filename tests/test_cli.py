@@ -160,10 +160,12 @@ def test_divergence_is_one_sentence(refused, tmp_path: Path):
 
 def test_interrupted_and_resumed(tmp_path: Path):
     def command(name: str) -> list:
-        return ["train", "--unit", "tanh", "--hidden", "40", "--epochs", "6", "--output", tmp_path / f"{name}.npz"]
+        return ["train", "--unit", "tanh", "--hidden", "40", "--epochs", "25", "--output", tmp_path / f"{name}.npz"]
 
+    # Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatedrnn.cli", *map(str, command("resumed"))],
+        [sys.executable, "-c", f"{listening}; from gatedrnn import cli; cli.main()", *map(str, command("resumed"))],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
