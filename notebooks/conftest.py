@@ -7,7 +7,11 @@ compared, and neither are sounds inside HTML. A warning on stderr is a differenc
 
 import math
 import re
+import tempfile
+from pathlib import Path
 
+import nbval.kernel
+from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 RELATIVE_TOLERANCE = 1e-4
@@ -71,5 +75,15 @@ def without_pictures(init):
     return wrapped
 
 
+SOCKETS = tempfile.TemporaryDirectory()
+
+
+def start_manager(**kwargs) -> KernelManager:
+    """A kernel manager with sockets in a folder of its own: kernels that start together can be given the same port."""
+    folder = tempfile.mkdtemp(dir=SOCKETS.name)
+    return KernelManager(transport="ipc", connection_file=str(Path(folder) / "kernel.json"), **kwargs)
+
+
+nbval.kernel.KernelManager = start_manager
 IPyNbCell.sanitize = tolerant(IPyNbCell.sanitize)
 IPyNbFile.__init__ = without_pictures(IPyNbFile.__init__)

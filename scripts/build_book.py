@@ -1,7 +1,8 @@
 """Build the book: `_build/html/index.html`, every chapter executed live.
 
-jupyter-cache looks at a notebook alone, so this script adds what the chapters stand on: when the package or the pinned
-versions change, everything is executed again; when the configuration of the book changes, every page is written again.
+jupyter-cache looks at a notebook alone, so this script adds what the chapters stand on: when the package, the records
+of finished runs or the pinned versions change, everything is executed again; when the configuration of the book
+changes, every page is written again.
 """
 
 import hashlib
@@ -39,20 +40,24 @@ def files(*patterns: str) -> list[Path]:
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
-def forget_what_changed() -> dict[str, str]:
-    """Delete what was made from older sources; return the hashes of the present ones."""
-    now = {
-        "execution": sys.version + digest(files("src/gatedrnn/**/*", "constraints.txt")),
-        "pages": digest(files("_config.yml", "_toc.yml", "book/_ext/*", "book/_static/*")),
+def sources() -> dict[str, str]:
+    """Hashes of what the book is made from."""
+    return {
+        "execution": sys.version + digest(files("src/gatedrnn/**/*", "book/results/**/*", "constraints.txt")),
+        "pages": digest(files("_config.yml", "_toc.yml", "book/_ext/*", "book/_static/*", "scripts/*.py")),
+        "text": digest(files("index.md", "book/*", "notebooks/*.ipynb")),
     }
-    before = json.loads(STAMP.read_text()) if STAMP.is_file() else {}
-    if now != before:
-        stale = [BUILD / "html", BUILD / ".doctrees"]
-        if now["execution"] != before.get("execution"):
-            stale.append(CACHE)
-        for folder in stale:
-            shutil.rmtree(folder, ignore_errors=True)
-    return now
+
+
+def forget_what_changed(now: dict[str, str], before: dict[str, str]) -> None:
+    """Delete what was made from older sources. Sphinx itself sees changes in the text."""
+    stale = []
+    if now["execution"] != before.get("execution"):
+        stale.append(CACHE)
+    if stale or now["pages"] != before.get("pages"):
+        stale += [BUILD / "html", BUILD / ".doctrees"]
+    for folder in stale:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def execute_changed_chapters() -> bool:
@@ -72,29 +77,38 @@ def execute_changed_chapters() -> bool:
         bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
         cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
-    changed = [path for path in pages if path.is_file() and not cached(path)]
+    changed = [path for path in reversed(pages) if path.is_file() and not cached(path)]  # the last ones take longest
     return execute_all(changed, keep) if changed else True
 
 
-def main() -> int:
-    """Prepare the data, execute, build, check."""
-    BUILD.mkdir(exist_ok=True)
-    subprocess.run([PROGRAMS / "gatedrnn", "data", "fetch", "bach_chorales"], check=True)
-    now = forget_what_changed()
-    STAMP.write_text(json.dumps(now))
+def build() -> bool:
+    """Prepare the data, execute, write the pages, check them; true if all went well."""
+    if subprocess.run([PROGRAMS / "gatedrnn", "data", "fetch", "bach_chorales"]).returncode:
+        return False
     if not execute_changed_chapters():
-        return 1
+        return False
     command = [PROGRAMS / "jupyter-book", "build", ".", "-W", "-n", "--keep-going", "-q"]
     if subprocess.run(command, cwd=ROOT).returncode:
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)  # or the next run would not repeat the warnings
         print("the build failed: every warning above counts as an error", file=sys.stderr)
-        return 1
+        return False
     problems = check(BUILD / "html", ROOT / "_toc.yml")
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if problems:
-        return 1
-    print(f"the book is at {BUILD / 'html' / 'index.html'}")
+    print("\n".join(problems), file=sys.stderr)
+    return not problems
+
+
+def main() -> int:
+    """Build the book, unless it stands already."""
+    BUILD.mkdir(exist_ok=True)
+    page = BUILD / "html" / "index.html"
+    now, before = sources(), json.loads(STAMP.read_text()) if STAMP.is_file() else {}
+    if before != now | {"complete": True} or not page.is_file():
+        forget_what_changed(now, before)
+        STAMP.write_text(json.dumps(now))
+        if not build():
+            return 1
+        STAMP.write_text(json.dumps(now | {"complete": True}))
+    print(f"the book is at {page}")
     return 0
 
 

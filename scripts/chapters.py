@@ -1,12 +1,14 @@
 """Executing chapters: shared by the build (into its cache) and by `make execute` (in place)."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -18,18 +20,24 @@ CELL_TIMEOUT = 300  # seconds
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
     """Run one notebook in its own folder: the executed notebook and the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=CELL_TIMEOUT,
-        record_timing=False,
-        coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the chapter's
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    start = time.perf_counter()
-    client.execute()
-    return notebook, time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        # Sockets in a folder of its own: two kernels that start at the same moment can be given the same network port.
+        manager = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=str(Path(folder) / "kernel.json")
+        )
+        client = NotebookClient(
+            notebook,
+            km=manager,
+            timeout=CELL_TIMEOUT,
+            startup_timeout=CELL_TIMEOUT,
+            record_timing=False,
+            coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks are not the chapter's
+            resources={"metadata": {"path": str(path.parent)}},
+        )
+        start = time.perf_counter()
+        client.execute(cleanup_kc=True)  # the client ends only kernels of its own making unless told to
+        return notebook, time.perf_counter() - start
 
 
 def execute_all(paths: Iterable[Path], keep: Callable[[Path, nbformat.NotebookNode, float], None]) -> bool:

@@ -121,6 +121,14 @@ def test_opening_and_end_of_a_chapter(notebook: nbformat.NotebookNode):
     assert 0 < len(exercises) == len(solutions)
 
 
+def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook: nbformat.NotebookNode):
+    opening = "\n".join(cell.source for cell in notebook.cells[:4])
+    minutes = re.search(r"(\d+) minutes", opening)[1]
+    for page in (ROOT / "index.md", ROOT / "README.md"):
+        (row,) = [line for line in page.read_text(encoding="utf8").splitlines() if f"notebooks/{path.stem}" in line]
+        assert row.rstrip(" |").endswith(f"| {minutes}"), f"{page.name}: {row}"
+
+
 def test_every_module_has_a_test_module():
     modules = {path.stem for path in (ROOT / "src" / "gatedrnn").glob("*.py")} - {"__init__"}
     assert modules <= {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
