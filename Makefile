@@ -10,7 +10,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve execute clean
+.PHONY: help book test serve execute study bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,13 @@ serve: book ## build, then show the book at http://localhost:8000 (PORT=...)
 execute: $(VENV)/.installed ## re-execute the notebooks in place (NB=01_vanilla_rnn: that one alone)
 	@$(PY) scripts/execute.py $(NB)
 
+study: $(VENV)/.installed ## run the paper's grid and record it: many hours, resumable; cells with a record are left alone
+	$(VENV)/bin/gatedrnn study --workers $$(nproc)
+
+bench: $(VENV)/.installed ## compare the speed of every way to compute the units, in one run
+	$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
+	$(PY) bench/speed.py
+
 clean: ## remove what building and testing left; the environment stays
 	rm -rf _build .pytest_cache .ruff_cache
 
@@ -38,5 +45,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with make PYTHON=...") \
 	    if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -c constraints.txt -e '.[book,test]'
+	$(PY) -m pip install -c constraints.txt -e '.[book,test,study]'
 	@touch $@

@@ -62,5 +62,5 @@ def test_conda_installs_the_same(project: dict, environment: dict):
     assert set(pip) == {"pip"}
     options = [line for line in pip["pip"] if line.startswith("-")]
     assert pip["pip"] == options, "everything comes from the project itself"
-    assert "-c constraints.txt" in options and "-e .[book,test]" in options
+    assert "-c constraints.txt" in options and "-e .[book,test,study]" in options
     assert {"book", "test"} <= set(project["optional-dependencies"])
