@@ -17,7 +17,9 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 RELATIVE_TOLERANCE = 1e-4
 ABSOLUTE_TOLERANCE = 1e-6
 
-NUMBER = re.compile(r"((?<![\w.])[-+]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+)(?![\w]))")
+NUMBER = re.compile(
+    r"((?<![\w.])[-+]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+)(?![\w]))"
+)
 EMBEDDED = re.compile(r"data:([\w/+.-]+);base64,[A-Za-z0-9+/=\s]+")
 PICTURES = ("image/png", "image/jpeg", "application/papermill.record/image/png")
 
@@ -31,7 +33,12 @@ def same_number(left: str, right: str) -> bool:
     """Whole numbers must be equal, others close."""
     if left.lstrip("+-").isdigit() or right.lstrip("+-").isdigit():
         return left == right
-    return math.isclose(float(left), float(right), rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
+    return math.isclose(
+        float(left),
+        float(right),
+        rel_tol=RELATIVE_TOLERANCE,
+        abs_tol=ABSOLUTE_TOLERANCE,
+    )
 
 
 def same_output(left: str, right: str) -> bool:
@@ -39,8 +46,12 @@ def same_output(left: str, right: str) -> bool:
     lefts, rights = pieces(left), pieces(right)
     if len(lefts) != len(rights):
         return False
-    text_agrees = all(a.split() == b.split() for a, b in zip(lefts[::2], rights[::2], strict=True))
-    return text_agrees and all(same_number(a, b) for a, b in zip(lefts[1::2], rights[1::2], strict=True))
+    text_agrees = all(
+        a.split() == b.split() for a, b in zip(lefts[::2], rights[::2], strict=True)
+    )
+    return text_agrees and all(
+        same_number(a, b) for a, b in zip(lefts[1::2], rights[1::2], strict=True)
+    )
 
 
 class Output(str):
@@ -81,7 +92,9 @@ SOCKETS = tempfile.TemporaryDirectory()
 def start_manager(**kwargs) -> KernelManager:
     """A kernel manager with sockets in a folder of its own: kernels that start together can be given the same port."""
     folder = tempfile.mkdtemp(dir=SOCKETS.name)
-    return KernelManager(transport="ipc", connection_file=str(Path(folder) / "kernel.json"), **kwargs)
+    return KernelManager(
+        transport="ipc", connection_file=str(Path(folder) / "kernel.json"), **kwargs
+    )
 
 
 nbval.kernel.KernelManager = start_manager
