@@ -4,7 +4,6 @@ Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -254,18 +253,12 @@ def save(path: Path, unit: str, data: str, hidden: int, theta) -> None:
     """Write a trained model: plain arrays and one line of JSON; whole or not at all."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, model=json.dumps({"unit": unit, "data": data, "hidden": hidden}), theta=theta.numpy())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with sources.atomic(path) as file:
+        np.savez(file, model=json.dumps({"unit": unit, "data": data, "hidden": hidden}), theta=theta.numpy())
 
 
 def restore(path: Path):
     """The model, its parameters (1, N) and the name of its data set, from a file that `save` wrote."""
-    import numpy as np
     import torch
 
     from .model import music_model, speech_model
@@ -273,8 +266,8 @@ def restore(path: Path):
     if not path.exists():
         raise ValueError(f"there is no file {path}: train a model with `gatedrnn train --output {path}`")
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            about, theta = json.loads(str(file["model"])), torch.from_numpy(file["theta"])
+        stored = sources.read_npz(path)
+        about, theta = json.loads(str(stored["model"])), torch.from_numpy(stored["theta"])
         kind = sources.lookup(about["data"]).kind
         model = (music_model if kind == "music" else speech_model)(about["unit"], about["hidden"])
     except Exception as error:  # damaged, foreign or a pickle: whichever it is, the file is no use
