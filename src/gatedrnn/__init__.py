@@ -1,7 +1,8 @@
 """Gated recurrent networks: the package that the chapters of the book share.
 
-Rooms, from the bottom up: `sources` and `datasets` (data), `cells` (one readable step), `recurrence` (whole sequences,
-whole populations), `outputs`, `model`, `training`, `generation`, `diagnostics`, `figures`, `cli`.
+Rooms, from the bottom up: `sources`, `preparation`, `batching` and `datasets` (data), `cells` (one readable step),
+`recurrence` (whole sequences, whole populations), `outputs`, `model`, `evaluation`, `training`, `generation`,
+`diagnostics`, `diagrams` and `figures`, `records` and `study` (the paper's grid), `cli`.
 """
 
 from importlib.metadata import version

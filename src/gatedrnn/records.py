@@ -11,7 +11,7 @@ A record (schema 1) holds
 
 A curve has a list entry an epoch: epoch, update, seconds (the member's share of its population's computing time), train
 (noise on, pooled; null before the first update), valid and valid_per_sequence (noise off). Scores are the fields of
-`gatedrnn.training.Evaluation`: average negative log-likelihood in nats a step.
+`gatedrnn.evaluation.Evaluation`: average negative log-likelihood in nats a step.
 """
 
 import json
