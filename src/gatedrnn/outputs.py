@@ -44,7 +44,7 @@ class BernoulliOutput:
 class GaussianMixtureOutput:
     """A mixture of diagonal Gaussians whose weights are shared by the output dimensions (section 4.1).
 
-    ``a`` holds the logits of the K weights, then K * size means, then K * size numbers that become standard deviations,
+    ``a`` holds the logits of the M weights, then M * size means, then M * size numbers that become standard deviations,
     sigma = softplus(.) + floor. The floor keeps a constant stretch of the signal (silence) from driving sigma to zero
     and the negative log-likelihood to minus infinity.
     """
@@ -63,10 +63,10 @@ class GaussianMixtureOutput:
         return self.components * (1 + 2 * self.size)
 
     def parameters(self, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log weights (..., K), means (..., K, size), standard deviations (..., K, size)."""
-        K = self.components
-        logits, mean, sigma = a.split([K, K * self.size, K * self.size], dim=-1)
-        mean, sigma = (part.unflatten(-1, (K, self.size)) for part in (mean, sigma))
+        """log weights (..., M), means (..., M, size), standard deviations (..., M, size)."""
+        M = self.components
+        logits, mean, sigma = a.split([M, M * self.size, M * self.size], dim=-1)
+        mean, sigma = (part.unflatten(-1, (M, self.size)) for part in (mean, sigma))
         return F.log_softmax(logits, dim=-1), mean, F.softplus(sigma) + self.floor
 
     def nll(self, a: Tensor, target: Tensor) -> Tensor:
