@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gatedrnn import records
+from gatedrnn import records, study
 
 
 def made(unit="gru", data="jsb_chorales", test=(8.0, 8.2, 8.4), seeds=(1, 2, 3)):
@@ -139,3 +139,24 @@ def test_the_table_is_shown_with_intervals_beside_the_paper():
     assert speech.split()[-3:] == ["–", "–", "–"]
     markdown = records.shown(frame, markdown=True).splitlines()
     assert len({line.count("|") for line in markdown}) == 1 and set(markdown[1]) == {"|", " ", "-"}
+
+
+def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
+    """Each committed record is readable, in its place, and made with the settings that the study declares now."""
+    found = records.read_all(root / "book" / "results")
+    assert {record["unit"] for record in found if record["data"] == "bach_chorales"} == {"tanh", "gru", "lstm"}
+    for record in found:
+        cell = study.Cell(record["column"], record["data"], record["unit"])
+        path = records.path_of(root / "book" / "results", cell.column, cell.data, cell.unit)
+        assert records.read(path) == record and record["settings"] == cell.settings
+        assert record["parameters"]["all"] == cell.model.num_parameters
+        assert study.parameters_path(root / "book" / "results", cell).exists()
+
+
+@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+def test_kept_parameters_give_the_recorded_score(root, unit):
+    folder = root / "book" / "results"
+    recorded = records.read(records.path_of(folder, "paper", "bach_chorales", unit))["runs"][0]["scores"]["test"]
+    score = study.evaluate_recorded(study.Cell("paper", "bach_chorales", unit), folder)
+    assert score.pooled == pytest.approx(recorded["pooled"], abs=1e-4)
+    assert score.per_sequence == pytest.approx(recorded["per_sequence"], abs=1e-4)
