@@ -151,5 +151,5 @@ def test_on_dask_a_cell_survives_its_worker(undisturbed, tmp_path):
 
 def test_a_scheduler_without_dask_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(RuntimeError, match=r"gatedrnn\[study\]"):
+    with pytest.raises(ValueError, match=r"gatedrnn\[study\]"):
         list(run(TRIAL[:1], tmp_path, scheduler="tcp://127.0.0.1:1"))

@@ -186,7 +186,8 @@ def run(
     workers : local processes, one thread each. scheduler : the address of a Dask cluster to send the cells to instead;
     if its workers share `work` with each other, a cell whose worker dies goes on from its checkpoint on another.
 
-    Raises records.RecordError for a record that was made with other settings: it is not overwritten.
+    Raises records.RecordError for a record that was made with other settings: it is not overwritten; ValueError for a
+    scheduler where Dask is not installed.
     """
     todo = []
     for cell in cells:
@@ -206,8 +207,8 @@ def run(
         futures = {submit(run_cell, cell, device, work, alone): cell for cell in todo}
         for future in completed(futures):
             cell, (record, theta) = futures[future], future.result()
-            records.write(record, folder)
             save_parameters(cell, theta, folder)
+            records.write(record, folder)  # last: a cell with a record is finished, and is not run again
             for stage in ("search", "seeds"):
                 checkpoint(cell, stage, work).unlink(missing_ok=True)
             bar.update(_cost(cell))
@@ -235,7 +236,7 @@ def _executor(workers: int, scheduler: str | None):
         from distributed import Client
         from distributed import as_completed as dask_as_completed
     except ImportError as error:
-        raise RuntimeError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
+        raise ValueError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
     with Client(scheduler) as client:
 
         def submit(function, cell, *arguments):
