@@ -38,6 +38,25 @@ def test_the_grid_is_the_papers():
     assert {cell.model.hidden_size for cell in cells if cell.data == "speech_a"} == {400, 227, 195}
 
 
+def test_only_speech_and_the_other_columns_halve_their_search():
+    assert all(not Cell("paper", data, "gru").settings["rungs"] for data in study.PAPER_MUSIC)
+    halved = [Cell("paper", "speech_a", "tanh"), Cell("today", "jsb_chorales", "lstm"), *study.TRIALS]
+    for cell in halved:
+        keep = [kept for _, kept in cell.settings["rungs"]]
+        assert keep[-1] == 1 and keep == sorted(set(keep), reverse=True)
+    epochs = {cell.column: cell.settings["protocol"]["max_epochs"] for cell in study.TRIALS}
+    assert epochs["longer"] == 3 * epochs["informed"] == 3 * epochs["no_noise"]
+
+
+def test_a_trial_differs_from_the_papers_column_in_one_setting_and_the_halving():
+    for cell in study.TRIALS:
+        mine, papers = cell.settings, Cell("paper", cell.data, cell.unit).settings
+        changed = {name for name in mine["protocol"] if mine["protocol"][name] != papers["protocol"][name]}
+        one = {"longer": {"max_epochs", "patience"}, "no_noise": {"weight_noise"}, "informed": {"informed_start"}}
+        assert changed == one[cell.column]
+        assert {name for name in mine if mine[name] != papers[name]} == {"protocol", "rungs"}
+
+
 def test_the_paper_column_draws_ten_rates_from_its_range():
     column = COLUMNS["paper"]
     rates = np.log(column.learning_rates)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from gatedrnn import training
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
@@ -117,6 +118,50 @@ def test_early_stopping_keeps_the_best_parameters(data):
     assert evaluate(model, result.theta, data.valid)[0].pooled == pytest.approx(history.best_valid)
 
 
+def test_halving_keeps_the_best_and_changes_nothing_for_them(data):
+    model, rates, rungs = music_model("gru", 4), [1e-5, 1e-2, 1e-3, 1e-4], ((1, 3), (2, 2), (3, 1))
+    options = {"learning_rates": rates, "seeds": [0] * 4, "dtype": torch.float64}
+    whole = train(model, data, protocol=dataclasses.replace(SHORT, patience=4), **options)
+    halved = train(model, data, protocol=dataclasses.replace(SHORT, patience=4), rungs=rungs, **options)
+    ranked = sorted(range(4), key=lambda m: min(whole.histories[m].valid[:4]))
+    assert [halved.histories[m].stop_reason for m in ranked] == ["chosen", "halved", "halved", "halved"]
+    assert [halved.histories[m].epoch[-1] for m in ranked] == [3, 3, 2, 1]
+    assert halved.best() == ranked[0]
+    for mine, full in zip(halved.histories, whole.histories, strict=True):
+        assert mine.valid == pytest.approx(full.valid[: len(mine.valid)], rel=1e-7)
+
+
+def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_path):
+    model = music_model("gru", 4)
+    options = {"learning_rates": [1e-5, 1e-2, 1e-3], "seeds": [0] * 3, "dtype": torch.float64}
+    rungs = ((1, 2), (3, 1))
+    straight = train(model, data, protocol=SHORT, rungs=rungs, **options)
+    stopped = training._Population(
+        model, data, options["learning_rates"], options["seeds"], SHORT, torch.float64, "cpu", "raise", rungs
+    )
+    stopped.validate(seconds=0.0)
+    stopped.train_epoch()
+    stopped.save(tmp_path / "state.npz")
+    with pytest.raises(ValueError, match="rungs differ"):
+        train(model, data, protocol=SHORT, checkpoint=tmp_path / "state.npz", **options)
+    resumed = train(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
+    assert [h.valid for h in resumed.histories] == [h.valid for h in straight.histories]
+    assert [h.stop_reason for h in resumed.histories] == [h.stop_reason for h in straight.histories]
+
+
+def test_an_informed_start_predicts_the_frequencies_of_the_pitches(data):
+    model, rule = music_model("gru", 4), dataclasses.replace(SHORT, max_epochs=1)
+    informed = dataclasses.replace(rule, informed_start=True)
+    options = {"learning_rates": [1e-9], "seeds": [0], "dtype": torch.float64}
+    zero, log_odds = (train(model, data, protocol=p, **options) for p in (rule, informed))
+    bias = model.unflatten(log_odds.theta)["b_out"][0]
+    frames = np.concatenate(data.train)
+    expected = (frames.sum(0) + 1) / (len(frames) + 2)
+    np.testing.assert_allclose(torch.sigmoid(bias).numpy(), expected, rtol=1e-5)
+    assert model.unflatten(zero.theta)["b_out"].abs().max() < 1e-5
+    assert log_odds.histories[0].valid[0] < zero.histories[0].valid[0] - 10
+
+
 def test_a_nan_stops_with_the_member_and_its_rate(data):
     model = music_model("gru", 4)
     rates = [1e-3, 1e300]
@@ -194,6 +239,9 @@ def test_bad_arguments(data):
         from gatedrnn.model import speech_model
 
         train(speech_model("gru", 2), data, learning_rates=[1e-2], seeds=[0])
+    sound = Dataset("toy", "speech", *[(np.zeros(60, np.float32),)] * 3, 0.01, "", "")
+    with pytest.raises(ValueError, match="for models of music only"):
+        train(speech_model("gru", 2), sound, learning_rates=[1e-2], seeds=[0], protocol=Protocol(informed_start=True))
     with pytest.raises(ValueError, match="'rmsprop' or 'adam'"):
         Protocol(optimizer="sgd")
     with pytest.raises(ValueError, match="max_epochs must be at least 1"):

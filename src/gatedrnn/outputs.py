@@ -6,6 +6,7 @@ Each output says how many numbers it needs (`width`), gives the negative log-lik
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,6 +35,11 @@ class BernoulliOutput:
         """Nats a step, summed over the pitches: a, target (..., size) -> (...)."""
         # -log p = softplus(a) - a x, which neither overflows nor takes the logarithm of zero
         return (F.softplus(a) - a * target).sum(-1)
+
+    def informed_bias(self, sequences) -> Tensor:
+        """Log-odds of each pitch in binary sequences (T, size), one frame added of each kind -> (size,)."""
+        frames = torch.from_numpy(np.concatenate(sequences)).double()
+        return torch.logit((frames.sum(0) + 1) / (len(frames) + 2))
 
     def sample(self, a: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw each pitch by itself: a (..., size) -> 0 or 1, (..., size)."""

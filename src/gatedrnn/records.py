@@ -30,6 +30,7 @@ from .sources import atomic
 
 SCHEMA = 1
 CURVE = ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")
+STOPS = ("patience", "max_epochs", "diverged", "halved", "chosen")
 
 # Table 2 of Chung et al. (2014): average negative log-probability (train, test), by data set and unit.
 PAPER_TABLE_2 = {
@@ -118,7 +119,7 @@ def check(record: dict, where: str = "the record") -> None:
         ok &= search["chosen"] in settings["learning_rates"]
         for c in [*search["curves"], *(run["curve"] for run in runs)]:
             ok &= len({len(c[name]) for name in CURVE}) == 1 and c["epoch"] == list(range(len(c["epoch"])))
-            ok &= 0 <= c["best_epoch"] < len(c["epoch"]) and c["stop_reason"] in ("patience", "max_epochs", "diverged")
+            ok &= 0 <= c["best_epoch"] < len(c["epoch"]) and c["stop_reason"] in STOPS
         for run, seed in zip(runs, settings["seeds"], strict=True):
             ok &= run["seed"] == seed and {"train", "valid", "test"} == run["scores"].keys()
         ok &= {"versions", "processor", "cores", "device"} <= record["environment"].keys()

@@ -46,6 +46,7 @@ class Protocol:
     batch_size: int = 8  # the authors' code has 1; 8 costs about a fifth of the time
     max_epochs: int = 100
     patience: int = 10  # epochs without a new best on validation
+    informed_start: bool = False  # True: output biases start at the log-odds of the training set's pitches, not at 0
 
     def __post_init__(self):
         if self.optimizer not in ("rmsprop", "adam"):
@@ -73,7 +74,7 @@ class History:
     valid: list[float] = field(default_factory=list)
     valid_per_sequence: list[float] = field(default_factory=list)
     best_epoch: int = 0
-    stop_reason: str | None = None  # "patience", "max_epochs" or "diverged"; None while running
+    stop_reason: str | None = None  # "patience", "max_epochs", "diverged", "halved" or "chosen"; None while running
 
     @property
     def best_valid(self) -> float:
@@ -122,6 +123,7 @@ def train(
     checkpoint: str | Path | None = None,
     progress: bool = True,
     on_nan: str = "raise",
+    rungs: Sequence[tuple[int, int]] = (),
 ) -> Result:
     """Train a population, one member for each pair of a learning rate and a seed.
 
@@ -129,6 +131,8 @@ def train(
     same end as without the interruption.
     progress : a bar, when a terminal is there to show it.
     on_nan : "raise", or "drop" to stop only the member whose loss is no longer finite.
+    rungs : successive halving (Jamieson and Talwalkar, 2016): pairs (epoch, k); after that epoch only the k members
+    with the lowest validation NLL so far go on. When one is left it has been chosen, and training ends.
 
     Raises ValueError for lists of different lengths, a data set of another kind than the model's, or a checkpoint of
     another run; TrainingDiverged, naming the member and its learning rate, when a loss or gradient is not finite.
@@ -138,8 +142,10 @@ def train(
         raise ValueError(f"one seed a learning rate: got {len(learning_rates)} rates and {len(seeds)} seeds")
     if dataset.kind != model.kind:
         raise ValueError(f"{dataset.name} is {dataset.kind}, but the model's output is for {model.kind}")
+    if protocol.informed_start and model.kind != "music":
+        raise ValueError("informed_start sets the log-odds of pitches: it is for models of music only")
     prepare_process()
-    run = _Population(model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan)
+    run = _Population(model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan, rungs)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
@@ -165,12 +171,14 @@ def train(
 class _Population:
     """The state of training: parameters, optimiser and curves of the members, and the list of those still running."""
 
-    def __init__(self, model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan):
+    def __init__(self, model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan, rungs):
         self.model, self.dataset, self.protocol, self.on_nan = model, dataset, protocol, on_nan
-        self.dtype, self.epoch, self.updates = dtype, 0, 0
+        self.dtype, self.rungs, self.epoch, self.updates = dtype, dict(rungs), 0, 0
         self.histories = [History(float(lr), int(s)) for lr, s in zip(learning_rates, seeds, strict=True)]
         self.alive = list(range(len(seeds)))
         self.theta = model.init(seeds, dtype).to(device)  # a row for each running member, as are the next two
+        if protocol.informed_start:
+            model.unflatten(self.theta)["b_out"][:] = model.output.informed_bias(dataset.train).to(self.theta)
         self.square, self.velocity = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
         self.best = self.theta.clone()  # a row for every member
         self.noisy = sum(int(np.prod(model.shapes[name])) for name in ("W", "U"))  # leading columns that get noise
@@ -206,19 +214,20 @@ class _Population:
         gradient = theta.grad
         norm = gradient.norm(dim=1, keepdim=True)
         self.stop_diverged(norm[:, 0])
-        gradient = torch.where(norm.isfinite(), gradient * (rule.clip_norm / norm).clamp(max=1), 0.0)
+        gradient.mul_((rule.clip_norm / norm).clamp(max=1))
+        if not norm.isfinite().all():
+            gradient[~norm[:, 0].isfinite()] = 0.0
         self.updates += 1
         rate = torch.tensor([self.histories[m].learning_rate for m in self.alive]).to(self.theta)[:, None]
         if rule.optimizer == "rmsprop":  # Tieleman and Hinton (2012), with momentum
             self.square.mul_(rule.decay).addcmul_(gradient, gradient, value=1 - rule.decay)
-            step = gradient / (self.square.sqrt() + rule.epsilon)
-            self.velocity.mul_(rule.momentum).add_(step * rate)
-            self.theta -= self.velocity
+            step = self.velocity.mul_(rule.momentum).addcdiv_(gradient, self.square.sqrt().add_(rule.epsilon))
         else:  # Kingma and Ba (2015), with their defaults
             self.velocity.mul_(0.9).add_(gradient, alpha=0.1)
             self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             mean, square = self.velocity / (1 - 0.9**self.updates), self.square / (1 - 0.999**self.updates)
-            self.theta -= rate * mean / (square.sqrt() + rule.epsilon)
+            step = mean.div_(square.sqrt_().add_(rule.epsilon))
+        self.theta.addcmul_(step, rate, value=-1)
         return nats.detach().sum(1).double().cpu()
 
     def stop_diverged(self, norm: Tensor) -> None:
@@ -238,7 +247,6 @@ class _Population:
         start = time.perf_counter()
         scores = evaluate(self.model, self.theta, self.dataset.valid)
         seconds += (time.perf_counter() - start) / len(self.alive)
-        keep = []
         for row, (member, score) in enumerate(zip(self.alive, scores, strict=True)):
             history = self.histories[member]
             history.epoch.append(self.epoch)
@@ -255,11 +263,22 @@ class _Population:
                 history.stop_reason = "patience"
             if history.stop_reason is None and self.epoch >= self.protocol.max_epochs:
                 history.stop_reason = "max_epochs"
-            if history.stop_reason is None:
-                keep.append(row)
+        self.halve()
+        keep = [row for row, member in enumerate(self.alive) if self.histories[member].stop_reason is None]
         if len(keep) < len(self.alive):
             self.alive = [self.alive[row] for row in keep]
             self.theta, self.square, self.velocity = (a[keep] for a in (self.theta, self.square, self.velocity))
+
+    def halve(self) -> None:
+        """At a rung, let go of all but the best members; members that have stopped by themselves compete too."""
+        if self.epoch not in self.rungs:
+            return
+        ranked = sorted(self.histories, key=lambda history: history.best_valid)
+        for place, history in enumerate(ranked):
+            if history.stop_reason is None and place >= self.rungs[self.epoch]:
+                history.stop_reason = "halved"
+        if self.rungs[self.epoch] == 1 and ranked[0].stop_reason is None:
+            ranked[0].stop_reason = "chosen"
 
     def fingerprint(self) -> dict:
         """What must agree for a checkpoint to belong to this run."""
@@ -270,6 +289,7 @@ class _Population:
             "learning_rates": [h.learning_rate for h in self.histories],
             "seeds": [h.seed for h in self.histories],
             "dtype": str(self.dtype),
+            "rungs": [list(rung) for rung in self.rungs.items()],
         }
 
     def save(self, path: Path) -> None:
