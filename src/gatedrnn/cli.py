@@ -180,7 +180,7 @@ def study(
     data: Annotated[list[str] | None, typer.Option(help="a data set of the study; repeat for several")] = None,
     unit: Annotated[list[str] | None, typer.Option(help="tanh, gru or lstm; repeat for several")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="paper, today; trials: longer, no_noise, informed")
+        list[str] | None, typer.Option(help="paper, today; trials: longer, single, no_noise, informed")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="local processes, a core each")] = 2,
@@ -232,7 +232,7 @@ def table(
 def evaluate(
     data: Annotated[str, typer.Argument(help="a data set of the study")],
     unit: Annotated[str, typer.Argument(help="tanh, gru or lstm")],
-    column: Annotated[str, typer.Option(help="paper, today, longer, no_noise or informed")] = "paper",
+    column: Annotated[str, typer.Option(help="paper, today, or a trial")] = "paper",
     results: RESULTS = Path("book/results"),
 ) -> None:
     """Score the kept parameters of a recorded cell again, and hold the test NLL against the record.
