@@ -36,7 +36,7 @@ EPOCHS = {
     "nottingham": (100, 10),
     "muse_data": (60, 10),
     "speech_a": (15, 4),
-    "speech_b": (15, 4),
+    "speech_b": (10, 4),
 }
 SEARCH_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
 PAPER_MUSIC = ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
