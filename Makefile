@@ -33,7 +33,7 @@ execute: $(VENV)/.installed ## re-execute the notebooks in place (NB=01_vanilla_
 study: $(VENV)/.installed ## run the paper's grid and record it: many hours, resumable; cells with a record are left alone
 	$(VENV)/bin/gatedrnn study --workers $$(nproc)
 
-bench: $(VENV)/.installed ## compare the speed of every way to compute the units, in one run
+bench: $(VENV)/.installed ## compare the speed of every way to compute the units: about 20 minutes, resumable
 	$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
 	$(PY) bench/speed.py
 

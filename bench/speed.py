@@ -1,234 +1,298 @@
-"""How fast each way of computing the three units is, side by side: time steps a second, forward, backward and update.
+"""How fast each way of computing the three units is, side by side, and what the package's own way costs.
 
-    make bench                        (everything; about ten minutes on a quiet machine)
-    python bench/speed.py --quick     (the GRU at the size for music)
+    make bench                              everything, about twenty minutes on one core of a quiet machine
+    python bench/speed.py --plan gru        the GRU at the size for music, about a minute
+    python bench/speed.py --plan tiny       small sizes that say nothing about speed: to see that it runs
 
-All ways do the same work on the same data in the same run: a batch of random piano rolls or waveforms, the recurrence,
-an output layer with its likelihood, the gradient, and one plain gradient step. A time step is one step of one sequence
-of one member; a way that cannot run a population runs its members one after the other. Each figure is the median of
-repeated runs; the spread is the distance from the first to the third quartile, relative to the median. One thread.
+`bench/ways.py` says what is compared. All ways do the same work on the same data. Within a configuration they take
+turns: in each round every way runs once (a short one as often as fills 20 ms), in an order drawn anew, so that whatever
+disturbs the machine disturbs all. Kept are the quartiles over rounds of the seconds an update takes, and of the ratio
+to ours within the round. A way that takes members one after the other is timed on two of them, and its time scaled to
+all, where all would take more than half a second ("members" says how many were timed). One process, one core.
 
-The rows
-    ours        gatedrnn.recurrence, hand-written backward pass, population axis
-    cells       gatedrnn.cells, step by step under autograd
-    torch.nn    nn.RNN, nn.GRU, nn.LSTM (other forms of GRU and LSTM: reset after the product, no peepholes)
-    jax         lax.scan, jitted, the members one after the other
-    jax vmap    the same, jitted over all members at once
-    products    nothing but the matrix products that the unit needs: the limit of any form that goes step by step
+The result is written whole after each configuration, so a run that was ended goes on where it was. It starts afresh
+when the plan, the machine, a version, or the code that is timed has changed.
+
+The file holds: environment and settings; `rows`, one for each configuration; `growth`, seconds an update of ours as P,
+T and H grow, each alone; `parts`, where an update's time goes; `operations`, how many a step of time hands to PyTorch;
+`memory`, the peak while training MuseData. Times are [first quartile, median, third quartile] in seconds; "load" is the
+machine's load average just before.
 """
 
 import argparse
+import hashlib
 import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-from torch import nn
+import ways
+from timing import ROUNDS, free_memory, load, quartiles, take_turns, use_one_core, warm_up
 
-from gatedrnn import records
-from gatedrnn.cells import CELLS
-from gatedrnn.model import GATES, SequenceModel, music_model, speech_model
-from gatedrnn.training import prepare_process
+from gatedrnn import records, sources
+from gatedrnn.cells import UNITS
+from gatedrnn.model import SequenceModel, music_model, speech_model
 
-RATE = 1e-4  # of the plain gradient step
-
-
-def median_of(run: Callable[[], None], seconds: float) -> tuple[float, float]:
-    """Median time of a run and its relative spread, from as many runs as fit in about `seconds`, at least five."""
-    run()  # compile, allocate
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 5 or (time.perf_counter() < end and len(times) < 200):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    low, middle, high = statistics.quantiles(times, n=4)
-    return middle, (high - low) / middle
+SCHEMA = 1
+ROOT = Path(__file__).resolve().parents[1]
+TIMED = ("bench/*.py", *(f"src/gatedrnn/{name}.py" for name in ("cells", "model", "outputs", "recurrence")))
+SPARE = 1e9  # bytes that are left to others
+IN_FULL = 0.5  # seconds up to which ways that take members in turn are timed on all of them
+MODELS = {"music": music_model, "speech": speech_model}
 
 
-def data(model: SequenceModel, P: int, B: int, T: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """An input (P, T, B, D) and a target for every step."""
-    generator = torch.Generator().manual_seed(0)
-    if model.kind == "music":
-        x = (torch.rand(P, T, B, model.input_size, generator=generator) < 0.05).float()
-        return x, x.clone()
-    return (torch.randn(P, T, B, n, generator=generator) for n in (model.input_size, model.output.size))
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. seconds : for each configuration, unless three rounds take longer. base : of the growth."""
+
+    kinds: tuple[str, ...] = ("music", "speech")
+    units: tuple[str, ...] = UNITS
+    T: tuple[int, ...] = (128, 1000)
+    P: tuple[int, ...] = (1, 10)
+    B: tuple[int, ...] = (1, 8, 32)
+    seconds: float = 3.0
+    base: dict = field(default_factory=lambda: {"P": 10, "T": 128, "B": 8, "H": 46})
+    growth: dict = field(
+        default_factory=lambda: {
+            "P": (1, 2, 5, 10, 20),
+            "T": (32, 64, 128, 256, 512, 1024),
+            "H": (23, 46, 92, 184),
+        }
+    )
+    parts: tuple = (("music", 1, 8), ("music", 10, 8), ("music", 10, 32), ("speech", 10, 8))
+    memory: bool = True
 
 
-def ours(model, x, target):
-    theta = model.init(range(len(x))).requires_grad_()
-
-    def run():
-        nll = model.output.nll(model.predict(theta, x), target).sum()
-        (gradient,) = torch.autograd.grad(nll, theta)
-        with torch.no_grad():
-            theta.sub_(gradient, alpha=RATE)
-
-    return run
+TINY = {"kinds": ("music",), "units": ("gru",), "T": (4,), "P": (2,), "B": (2,), "seconds": 0.1, "memory": False}
+TINY["base"] = {"P": 2, "T": 4, "B": 2, "H": 46}
+PLANS = {
+    "full": Plan(),
+    "gru": Plan(kinds=("music",), units=("gru",), T=(128,)),
+    "tiny": Plan(**TINY, growth={"P": (1, 2), "T": (4, 8), "H": (23,)}, parts=(("music", 2, 2),)),
+}
 
 
-def modules(model, x, target, make):
-    """Members one after the other, each a module and an output layer, under autograd."""
-    members = [(make(), nn.Linear(model.hidden_size, model.output.width)) for _ in x]
-    parameters = [[*layer.parameters(), *out.parameters()] for layer, out in members]
+@dataclass(frozen=True)
+class Configuration:
+    kind: str
+    unit: str
+    T: int
+    P: int
+    B: int
 
-    def run():
-        for (layer, out), own, x_p, target_p in zip(members, parameters, x, target, strict=True):
-            h = layer(x_p)
-            h = h[0] if isinstance(h, tuple) else h
-            gradients = torch.autograd.grad(model.output.nll(out(h), target_p).sum(), own)
-            with torch.no_grad():
-                for p, g in zip(own, gradients, strict=True):
-                    p.sub_(g, alpha=RATE)
+    @property
+    def model(self) -> SequenceModel:
+        return MODELS[self.kind](self.unit)
 
-    return run
+    @property
+    def work(self) -> float:
+        """Multiplications in the products of an update of all members, roughly."""
+        return 3.0 * self.T * self.P * self.B * self.model.num_parameters
 
+    @property
+    def room(self) -> float:
+        """Bytes that one way needs at the most, roughly: what autograd keeps of a time step, times the time steps."""
+        shapes = self.model.shapes
+        return 4.0 * self.T * self.P * self.B * (4 * shapes["b"][0] + 12 * shapes["b_out"][0])
 
-class Unrolled(nn.Module):
-    """A readable cell over a sequence: x (T, B, D) -> h (T, B, H)."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.cell, self.unit = CELLS[model.unit](model.input_size, model.hidden_size), model.unit
-
-    def forward(self, x):
-        h = x.new_zeros(x.shape[1], self.cell.hidden_size)
-        state, states = (h, h) if self.unit == "lstm" else h, []
-        for x_t in x:
-            state = self.cell(x_t, state)
-            states.append(state[0] if self.unit == "lstm" else state)
-        return torch.stack(states)
+    def __str__(self) -> str:
+        return f"{self.kind} {self.unit} T={self.T} P={self.P} B={self.B}"
 
 
-def cells(model, x, target):
-    return modules(model, x, target, lambda: Unrolled(model))
+def configurations(plan: Plan) -> list[Configuration]:
+    """The plan's grid, the short ones of each kind first."""
+    return [
+        Configuration(kind, unit, T, P, B)
+        for kind in plan.kinds
+        for T in plan.T
+        for P in plan.P
+        for B in plan.B
+        for unit in plan.units
+    ]
 
 
-def library(model, x, target):
-    layer = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.unit]
-    return modules(model, x, target, lambda: layer(model.input_size, model.hidden_size))
+def measure(it: Configuration, seconds: float, jax: bool) -> dict:
+    """One row: every way, or why it was left out."""
+    row = asdict(it) | {"load": load(), "ways": {}}
+    together, in_turn = dict(ways.TOGETHER), dict(ways.IN_TURN)
+    if not jax:
+        together.pop("jax vmap"), in_turn.pop("jax")
+        row["ways"] |= {name: {"left_out": "JAX is not installed"} for name in ("jax", "jax vmap")}
+    # PyTorch and JAX each keep what they have once taken, so in the worst case the two need their room side by side
+    free = free_memory() - SPARE
+    if 2 * it.room > free and "jax vmap" in together:
+        together.pop("jax vmap")
+        row["ways"]["jax vmap"] = {"left_out": f"two ways need {2 * it.room / 1e9:.0f} GB, {free / 1e9:.0f} were free"}
+    if it.room > free:
+        return row | {"ways": {"ours": {"left_out": f"needs {it.room / 1e9:.0f} GB, {free / 1e9:.0f} were free"}}}
+    model, (x, target) = it.model, ways.random_data(it.model, it.P, it.T, it.B)
+    runs, members = {}, {}
+    for name, way in in_turn.items():
+        members[name] = min(it.P, 2)
+        runs[name] = way(model, x[:2], target[:2])
+        if it.P > 2 and warm_up(runs[name]) * it.P / 2 <= IN_FULL:
+            members[name], runs[name] = it.P, way(model, x, target)
+    for name, way in together.items():
+        members[name], runs[name] = it.P, way(model, x, target)
+    times = take_turns(runs, seconds)
+    for name in runs:
+        whole = [t * it.P / members[name] for t in times[name]]
+        faster = [other / own for other, own in zip(whole, times["ours"], strict=True)]
+        row["ways"][name] = {
+            "members": members[name],
+            "seconds": quartiles(whole),
+            "steps_per_second": round(it.P * it.T * it.B / statistics.median(whole)),
+            "ours_is_faster": quartiles(faster),
+        }
+    return row | {"rounds": len(times["ours"])}
 
 
-def products(model, x, target):
-    """The products alone: input, recurrent (twice or once a step) and output, forward and both gradients of each."""
-    (P, T, B, D), H, g, K = x.shape, model.hidden_size, GATES[model.unit], model.output.width
-    flat, W, W_out = x.flatten(1, 2), torch.randn(P, D, g * H), torch.randn(P, H, K)
-    # the paper's GRU needs two products a step, because its reset gate acts before the second
-    U = [torch.randn(P, H, n * H) for n in ((2, 1) if model.unit == "gru" else (g,))]
-    h, da, out = torch.randn(P, B, H), [torch.randn(P, B, u.shape[-1]) for u in U], torch.randn(P, T * B, K)
-    states, gates = torch.randn(P, T * B, H), torch.randn(P, T * B, g * H)
-
-    def run():
-        torch.bmm(flat, W), torch.bmm(states, W_out)
-        for _ in range(T):
-            for u in U:
-                torch.bmm(h, u)
-        torch.bmm(out, W_out.mT), torch.bmm(states.mT, out)
-        for _ in range(T):
-            for d, u in zip(da, U, strict=True):
-                torch.bmm(d, u.mT)
-        torch.bmm(states.mT, gates), torch.bmm(flat.mT, gates)
-
-    return run
-
-
-def jax_forms(model, x, target):
-    """The two JAX forms, or nothing where JAX is not installed."""
-    try:
-        import jax
-        import jax.numpy as jnp
-    except ImportError:
-        return {}
-    unit, H = model.unit, model.hidden_size
-    x, target = jnp.asarray(x.numpy()), jnp.asarray(target.numpy())
-
-    def step(p, state, a):
-        U = p["U"]
-        if unit == "tanh":
-            h = jnp.tanh(a + state @ U)
-            return h, h
-        if unit == "gru":
-            zr = jax.nn.sigmoid(a[:, : 2 * H] + state @ U[:, : 2 * H])
-            z, r = zr[:, :H], zr[:, H:]
-            h = (1 - z) * state + z * jnp.tanh(a[:, 2 * H :] + (r * state) @ U[:, 2 * H :])
-            return h, h
-        h, c = state
-        a = a + h @ U
-        V_o, V_i, V_f = jnp.split(p["V"], 3)
-        i, f = jax.nn.sigmoid(a[:, H : 2 * H] + V_i * c), jax.nn.sigmoid(a[:, 2 * H : 3 * H] + V_f * c)
-        c = f * c + i * jnp.tanh(a[:, 3 * H :])
-        h = jax.nn.sigmoid(a[:, :H] + V_o * c) * jnp.tanh(c)
-        return (h, c), h
-
-    def nll(p, x, target):
-        zeros = jnp.zeros((x.shape[1], H))
-        a = x @ p["W"] + p["b"]
-        _, h = jax.lax.scan(lambda s, a_t: step(p, s, a_t), (zeros, zeros) if unit == "lstm" else zeros, a)
-        out = h @ p["W_out"] + p["b_out"]
-        if model.kind == "music":
-            return (jax.nn.softplus(out) - out * target).sum()
-        K, n = model.output.components, model.output.size
-        mean, sigma = (part.reshape(*out.shape[:-1], K, n) for part in jnp.split(out[..., K:], 2, axis=-1))
-        sigma = jax.nn.softplus(sigma) + model.output.floor
-        log_normal = -0.5 * ((target[..., None, :] - mean) / sigma) ** 2 - jnp.log(sigma) - 0.5 * jnp.log(2 * jnp.pi)
-        log_weight = jax.nn.log_softmax(out[..., :K])
-        return -jax.scipy.special.logsumexp(log_weight + log_normal.sum(-1), axis=-1).sum()
-
-    def update(p, x, target):
-        return jax.tree.map(lambda w, g: w - RATE * g, p, jax.grad(nll)(p, x, target))
-
-    parts = {name: jnp.asarray(w.numpy()) for name, w in model.unflatten(model.init(range(len(x)))).items()}
-    one, together = jax.jit(update), jax.jit(jax.vmap(update))
-    members = [{name: w[k] for name, w in parts.items()} for k in range(len(x))]
-    state = {"members": members, "parts": parts}
-
-    def after_each_other():
-        state["members"] = [one(p, x[k], target[k]) for k, p in enumerate(state["members"])]
-        jax.block_until_ready(state["members"])
-
-    def at_once():
-        state["parts"] = jax.block_until_ready(together(state["parts"], x, target))
-
-    return {"jax": after_each_other, "jax vmap": at_once}
-
-
-def measure(model: SequenceModel, P: int, B: int, T: int, seconds: float) -> dict[str, dict]:
-    x, target = data(model, P, B, T)
-    ways = {"ours": ours, "cells": cells, "torch.nn": library, "products": products}
-    runs = {name: way(model, x, target) for name, way in ways.items()} | jax_forms(model, x, target)
-    found = {}
-    for name, run in runs.items():
-        middle, spread = median_of(run, seconds)
-        found[name] = {"steps_per_second": round(P * B * T / middle), "spread": round(spread, 3)}
+def measure_growth(plan: Plan) -> dict:
+    """Seconds an update of ours takes for the GRU of music as P, T and H grow, each alone from the plan's base."""
+    points = {axis: [plan.base | {axis: value} for value in values] for axis, values in plan.growth.items()}
+    runs = {}
+    for point in (point for line in points.values() for point in line):
+        model = music_model("gru", point["H"])
+        runs[str(point)] = ways.ours(model, *ways.random_data(model, point["P"], point["T"], point["B"]))
+    found = {"base": plan.base, "load": load()}
+    times = take_turns(runs, 4 * plan.seconds)
+    for axis, line in points.items():
+        found[axis] = [{"value": point[axis], "seconds": quartiles(times[str(point)])} for point in line]
     return found
+
+
+def measure_parts(plan: Plan) -> list[dict]:
+    """Where the time of the GRU's update goes: pieces of ours, and the products, in and outside the loop.
+
+    The backward pass and what follows the recurrence cannot run alone: they are differences within a round.
+    """
+    found = []
+    for kind, P, B in plan.parts:
+        it = Configuration(kind, "gru", plan.base["T"], P, B)
+        data = it.model, *ways.random_data(it.model, P, it.T, B)
+        times = take_turns(ways.our_parts(*data) | ways.product_parts(*data), plan.seconds)
+        pairs = zip(times["forward"], times["forward and backward"], times["update"], strict=True)
+        backward, rest = zip(*((both - forward, update - both) for forward, both, update in pairs), strict=True)
+        kept = {name: times[name] for name in ("forward", "update", "in the loop", "at once")}
+        kept |= {"backward": backward, "output, likelihood, update": rest}
+        row = asdict(it) | {"load": load(), "rounds": len(backward)}
+        found.append(row | {"seconds": {name: quartiles(t) for name, t in kept.items()}})
+    return found
+
+
+def count_operations() -> dict:
+    """Operations a step, by unit and way: what the interpreter and the dispatcher have to handle one by one."""
+    counted = {"ours": ways.ours, "torch.nn": ways.library, "cells": ways.cells}
+    return {
+        unit: {name: ways.operations_a_step(way, music_model(unit)) for name, way in counted.items()} for unit in UNITS
+    }
+
+
+def measure_memory() -> dict:
+    """Peak bytes of training MuseData with ten members, a process for each unit."""
+    try:
+        sources.check("muse_data")
+    except sources.DataError:
+        return {"left_out": "MuseData is not at hand: run `gatedrnn data fetch muse_data`"}
+    script = ROOT / "bench" / "memory.py"
+    peaks = {}
+    for unit in UNITS:
+        done = subprocess.run([sys.executable, script, unit], check=True, capture_output=True, text=True)
+        peaks[unit] = int(done.stdout)
+    return {"data": "muse_data", "P": 10, "peak_bytes": peaks}
+
+
+def settings_of(name: str, plan: Plan) -> dict:
+    """What must agree for a run to go on: the plan, and the code that is timed."""
+    code = hashlib.sha256()
+    for path in sorted(path for pattern in TIMED for path in ROOT.glob(pattern)):
+        code.update(path.read_bytes())
+    return {"plan": name, "code": code.hexdigest()[:16]} | json.loads(json.dumps(asdict(plan)))
+
+
+def begin(path: Path, environment: dict, settings: dict) -> dict:
+    """What an earlier run with the same settings left, or nothing."""
+    empty = {"schema": SCHEMA, "environment": environment, "settings": settings, "rows": []}
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return empty
+    same = all(found.get(name) == empty[name] for name in ("schema", "environment", "settings"))
+    print(f"going on with {path}" if same else f"{path} is of another plan, machine, version or code: starting afresh")
+    return found if same else empty
+
+
+def save(result: dict, path: Path) -> None:
+    """Write the whole result, or nothing: a line for each part and each row, so that differences can be read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = {name: json.dumps(value) for name, value in result.items()}
+    parts["rows"] = "[\n" + ",\n".join(map(json.dumps, result["rows"])) + "\n]"
+    with sources.atomic(path) as file:
+        file.write(("{\n" + ",\n".join(f'"{name}": {text}' for name, text in parts.items()) + "\n}\n").encode())
+
+
+def steps(result: dict, plan: Plan, jax: bool) -> Iterator[tuple[str, float, ways.Run]]:
+    """What is still missing: a label, the seconds it may take on a quiet machine, and how to measure it."""
+    if plan.memory and "peak_bytes" not in result.get(
+        "memory", {}
+    ):  # first: a child process starts with its parent's peak
+        yield "memory of training MuseData", 30.0, lambda: result.update(memory=measure_memory())
+    if "operations" not in result:
+        yield "operations of a step", 1.0, lambda: result.update(operations=count_operations())
+    if "growth" not in result:
+        yield "growth with P, T and H", 6 * plan.seconds, lambda: result.update(growth=measure_growth(plan))
+    if "parts" not in result:
+        seconds = 2 * len(plan.parts) * plan.seconds
+        yield "parts of an update", seconds, lambda: result.update(parts=measure_parts(plan))
+    done = {tuple(row[name] for name in ("kind", "unit", "T", "P", "B")) for row in result["rows"]}
+    for it in configurations(plan):
+        if tuple(asdict(it).values()) not in done:
+            a_round = it.work * 8 / 45e9  # of all ways: about eight times what the products take
+            about = 2.5 + a_round + max(plan.seconds, ROUNDS[0] * a_round)
+            yield str(it), about, lambda it=it: result["rows"].append(measure(it, plan.seconds, jax))
+
+
+def line(label: str, result: dict) -> str:
+    """What was just measured, for the terminal: of a configuration, thousands of time steps a second."""
+    if " T=" not in label:
+        return result.get("memory", {}).get("left_out", "done") if label.startswith("memory") else "done"
+    row = result["rows"][-1]
+    found = {name: way["steps_per_second"] for name, way in row["ways"].items() if "left_out" not in way}
+    return "  ".join(f"{name} {rate / 1e3:.1f}k" for name, rate in found.items()) or row["ways"]["ours"]["left_out"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the GRU at the size for music, sequences of 128 steps")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure (default %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("book/results/speed.json"), help="where the figures go")
+    parser.add_argument("--plan", choices=PLANS, default="full", help="what to measure (default %(default)s)")
+    parser.add_argument("--output", type=Path, default=ROOT / "book/results/speed.json", help="where the figures go")
+    parser.add_argument("--seconds", type=float, help="for each configuration (default 3), at least three rounds")
     options = parser.parse_args()
-    prepare_process()
-    rows = []
-    print(f"{'':34}" + "".join(f"{name:>12}" for name in ("ours", "cells", "torch.nn", "products", "jax", "jax vmap")))
-    for make in (music_model,) if options.quick else (music_model, speech_model):
-        for unit in ("gru",) if options.quick else ("tanh", "gru", "lstm"):
-            model = make(unit)
-            for T in (128,) if options.quick else (128, 1000):
-                for P in (1, 10):
-                    for B in (1, 8, 32):
-                        found = measure(model, P, B, T, options.seconds)
-                        rows.append({"kind": model.kind, "unit": unit, "T": T, "P": P, "B": B, "ways": found})
-                        label = f"{model.kind} {unit} T={T} P={P} B={B}"
-                        print(
-                            f"{label:34}"
-                            + "".join(f"{way['steps_per_second'] / 1e3:11.1f}k" for way in found.values()),
-                            flush=True,
-                        )
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"environment": records.environment("cpu"), "rows": rows}, indent=1) + "\n")
+    use_one_core()
+    plan = PLANS[options.plan]
+    plan = replace(plan, seconds=options.seconds or plan.seconds)
+    environment = records.environment("cpu") | {"threads": 1}
+    try:
+        environment["versions"]["jax"], jax = version("jax"), True
+    except PackageNotFoundError:
+        jax = False
+        print("JAX is not installed, so its two ways are left out: pip install -c constraints.txt -e '.[bench]'")
+    result = begin(options.output, environment, settings_of(options.plan, plan))
+    todo = list(steps(result, plan, jax))
+    start, expected = time.perf_counter(), sum(about for _, about, _ in todo)
+    print(f"{len(todo)} measurements to make, about {expected / 60:.0f} min on a quiet machine", flush=True)
+    passed = 0.0
+    for number, (label, about, run) in enumerate(todo, 1):
+        run()
+        save(result, options.output)
+        passed += about
+        left = (time.perf_counter() - start) / passed * (expected - passed)
+        print(f"[{number}/{len(todo)}] {label}: {line(label, result)}   ({left / 60:.0f} min left)", flush=True)
+    print(f"the figures are in {options.output}; `make execute NB=07_performance` puts them into the book")
 
 
 if __name__ == "__main__":

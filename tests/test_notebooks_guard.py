@@ -10,12 +10,20 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHAPTERS = [
-    chapter["file"]
-    for part in yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))["parts"]
-    for chapter in part["chapters"]
-    if chapter["file"].startswith("notebooks/")
-]
+PARTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))["parts"]
+
+
+def notebooks_of(parts: list[dict]) -> list[str]:
+    """Names of the notebooks in some parts of the contents, in their order."""
+    files = [Path(chapter["file"]) for part in parts for chapter in part["chapters"]]
+    return [file.name for file in files if file.parts[0] == "notebooks"]
+
+
+# Chapters are the notebooks of the numbered parts; others are pages of reference, which teach nothing in an order.
+CHAPTERS = notebooks_of([part for part in PARTS if part.get("numbered")])
+chapters_only = pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem in CHAPTERS], indirect=True, ids=lambda path: path.stem
+)
 FIRST_CHAPTERS = ["01_vanilla_rnn", "02_lstm_cell", "03_gru_cell", "04_discussion", "05_experiments", "06_results"]
 
 
@@ -42,8 +50,8 @@ def notebook(path: Path) -> nbformat.NotebookNode:
 
 
 def test_the_chapters_of_the_contents_exist():
-    assert CHAPTERS[:6] == [f"notebooks/{name}" for name in FIRST_CHAPTERS]
-    assert sorted(CHAPTERS) == [f"notebooks/{path.stem}" for path in NOTEBOOKS]
+    assert CHAPTERS[:6] == FIRST_CHAPTERS
+    assert sorted(notebooks_of(PARTS)) == [path.stem for path in NOTEBOOKS]
 
 
 def test_valid_and_stable(path: Path, notebook: nbformat.NotebookNode):
@@ -106,9 +114,9 @@ def test_glued_values_exist(notebook: nbformat.NotebookNode):
     assert stored <= used | set(re.findall(r"\{glue(?::\w+)?\} (\S+)", markdown(notebook))), "glued and never shown"
 
 
+@chapters_only
 def test_opening_and_end_of_a_chapter(notebook: nbformat.NotebookNode):
     opening = "\n".join(cell.source for cell in notebook.cells[:4]).lower()
-    assert notebook.cells[0].source.startswith("# ")
     assert "be able to" in opening
     assert re.search(r"\d+ minutes", opening)
     assert "prerequisite" in opening or "you need" in opening
@@ -121,12 +129,17 @@ def test_opening_and_end_of_a_chapter(notebook: nbformat.NotebookNode):
     assert 0 < len(exercises) == len(solutions)
 
 
+@chapters_only
 def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook: nbformat.NotebookNode):
     opening = "\n".join(cell.source for cell in notebook.cells[:4])
     minutes = re.search(r"(\d+) minutes", opening)[1]
     for page in (ROOT / "index.md", ROOT / "README.md"):
         (row,) = [line for line in page.read_text(encoding="utf8").splitlines() if f"notebooks/{path.stem}" in line]
         assert row.rstrip(" |").endswith(f"| {minutes}"), f"{page.name}: {row}"
+
+
+def test_opens_with_its_title(notebook: nbformat.NotebookNode):
+    assert notebook.cells[0].source.startswith("# ")
 
 
 def test_every_module_has_a_test_module():
