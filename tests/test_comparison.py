@@ -1,0 +1,140 @@
+"""Differences, speeds and verdicts, on small records made here and on those of the study."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatedrnn import comparison as c
+from gatedrnn import records
+
+RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
+
+
+def made(unit="gru", test=(8.0, 8.2, 8.4), valid=(9.0, 8.5, 8.3, 8.4), pace=1.0, seeds=(1, 2, 3), data="jsb_chorales"):
+    """A record with the fields that a comparison reads; `pace` is seconds an epoch."""
+    n = len(valid)
+    curve = {
+        "epoch": list(range(n)),
+        "update": [10 * k for k in range(n)],
+        "seconds": [pace * k for k in range(n)],
+        "train": [None, *valid[1:]],
+        "valid": list(valid),
+        "valid_per_sequence": list(valid),
+        "best_epoch": int(np.argmin(valid)),
+        "stop_reason": "patience",
+    }
+    names = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
+    runs = [
+        {
+            "seed": seed,
+            "curve": curve,
+            "scores": {part: {name: nll for name in names} | {"steps": 100} for part in ("train", "test")},
+        }
+        for seed, nll in zip(seeds, test, strict=True)
+    ]
+    environment = {"processor": "a", "cores": 2, "device": "cpu"}
+    settings = {"seeds": list(seeds), "learning_rates": [1e-3]}
+    return {"column": "paper", "data": data, "unit": unit, "settings": settings, "runs": runs,
+            "search": {"chosen": 1e-3, "curves": [curve]}, "environment": environment}  # fmt: skip
+
+
+def test_differences_are_taken_seed_by_seed():
+    a, b = made(test=(8.0, 8.2, 8.4)), made(test=(7.5, 8.1, 8.5))
+    assert np.allclose(c.paired(a, b), (0.5, 0.1, -0.1))
+    with pytest.raises(records.RecordError, match="paired"):
+        c.paired(a, made(seeds=(3, 2, 1)))
+
+
+@pytest.mark.parametrize(
+    "values, is_better, is_alike",
+    [
+        ((0.30, 0.31, 0.32), c.SUPPORTED, c.AGAINST),
+        ((-0.30, -0.31, -0.32), c.AGAINST, c.AGAINST),
+        ((0.04, 0.05, 0.06), c.SUPPORTED, c.SUPPORTED),  # a difference, and a small one
+        ((-0.01, 0.0, 0.01), c.OPEN, c.SUPPORTED),
+        ((-0.4, 0.1, 0.5), c.OPEN, c.OPEN),
+    ],
+)
+def test_a_verdict_is_where_the_interval_lies(values, is_better, is_alike):
+    assert c.better(values) == is_better
+    assert c.alike(values) == c.alike([-v for v in values]) == is_alike
+
+
+def test_arrival_is_the_first_time_at_the_level():
+    curve = made(valid=(9.0, 8.5, 8.3, 8.6, 8.2), pace=2.0)["runs"][0]["curve"]
+    assert [c.arrival(curve, 8.4, by) for by in ("epoch", "update", "seconds")] == [2, 20, 4.0]
+    assert c.arrival(curve, 8.5) == 10 and c.arrival(curve, 8.1) == math.inf
+    assert c.arrival(curve | {"valid": [9.0, None, 8.0, 8.0, 8.0]}, 8.5, "epoch") == 2  # null: not finite
+
+
+def test_lead_is_timed_to_just_above_the_slow_units_best():
+    slow = made("tanh", valid=(9.0, 8.9, 8.7, 8.54, 8.5))  # within 0.05 of 8.5 after 3 epochs
+    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.52, 8.3))), math.log(3))
+    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.52, 8.3), pace=4.0), "seconds"), math.log(3 / 4))
+    assert (c.lead(slow, made(valid=(9.0, 8.6, 8.56))) == -math.inf).all()
+    assert np.allclose(c.lead(slow, slow), 0)
+
+
+def test_faster_needs_every_curve_to_arrive():
+    assert c.faster([0.5, 0.6, 0.7]) == c.SUPPORTED
+    assert c.faster([0.5, 0.6, -math.inf]) == c.OPEN
+    assert c.faster([0.5, -math.inf, -math.inf]) == c.AGAINST
+    assert c.faster([-0.5, -0.6, -0.7]) == c.AGAINST
+
+
+def study(gru_pace: float, other_pace: float):
+    """Two data sets; the GRU arrives after a third of the tanh unit's epochs."""
+    found = {}
+    for name, pace in (("jsb_chorales", gru_pace), ("nottingham", other_pace)):
+        found["paper", name, "tanh"] = made("tanh", (9.0, 9.1, 9.2), (9.0, 8.9, 8.7, 8.5), data=name)
+        found["paper", name, "gru"] = made("gru", (8.0, 8.1, 8.2), (9.0, 8.5, 8.3), pace, data=name)
+    return found
+
+
+def test_the_clock_is_what_both_clocks_say():
+    data = ("jsb_chorales", "nottingham")
+    found = study(2, 5)
+    assert c.price(found, found["paper", "nottingham", "gru"], data) == 0.02
+    found["paper", "jsb_chorales", "gru"]["environment"]["device"] = "another"
+    assert c.price(found, found["paper", "nottingham", "gru"], data) == 0.05
+    assert c.faster_by_clock(found, "paper", data[0], "gru", data) == c.OPEN
+    assert c.faster_by_clock(study(2, 2), "paper", data[0], "gru", data) == c.SUPPORTED
+    assert c.faster_by_clock(study(9, 9), "paper", data[0], "gru", data) == c.AGAINST
+    assert c.faster_by_clock(study(9, 2), "paper", data[0], "gru", data) == c.OPEN  # slow here, cheap elsewhere
+
+
+def test_verdicts_name_what_is_not_there():
+    claims = c.verdicts(study(2, 2), "paper", "jsb_chorales", ("jsb_chorales", "nottingham"))
+    assert claims["GRU better than tanh"] == claims["GRU faster, by updates"] == c.SUPPORTED
+    assert {claims[name] for name in claims if "LSTM" in name} == {c.MISSING}
+    assert set(c.verdicts({}, "paper", "jsb_chorales", ()).values()) == {c.MISSING}
+
+
+def test_clearest_needs_intervals_that_do_not_overlap():
+    small, large, wide = (0.1, 0.11, 0.12), (2.0, 2.1, 2.2), (-1.0, 1.0, 3.0)
+    assert c.clearest([large], [small, small]) == c.SUPPORTED
+    assert c.clearest([small], [large, small]) == c.AGAINST
+    assert c.clearest([large, small], [small]) == c.clearest([wide], [small]) == c.OPEN
+    assert c.clearest([], [small]) == c.MISSING
+
+
+def test_overall_is_the_majority_without_contradiction():
+    yes, no, undecided, missing = c.SUPPORTED, c.AGAINST, c.OPEN, c.MISSING
+    assert c.overall([yes, yes, undecided]) == c.overall([yes, missing]) == yes
+    assert c.overall([no, no, undecided]) == no
+    assert c.overall([yes, yes, no]) == c.overall([yes, undecided]) == undecided
+    assert c.overall([missing]) == missing
+
+
+def test_the_committed_records_can_be_compared():
+    found = c.read(RESULTS)
+    music = [name for name in ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
+             if all(("paper", name, unit) in found for unit in ("tanh", "gru"))]  # fmt: skip
+    assert music
+    for name in music:
+        claims = c.verdicts(found, "paper", name, music)
+        assert claims["GRU better than tanh"] in (c.SUPPORTED, c.AGAINST, c.OPEN)
+        history = c.histories(found["paper", name, "gru"])[0]
+        assert math.isnan(history.train[0]) and history.best_valid == min(history.valid)
