@@ -125,7 +125,7 @@ def test_the_papers_claims_about_its_own_table():
 def test_nan_in_a_curve_becomes_null():
     class History:
         epoch, update, seconds, valid, valid_per_sequence = [0, 1], [0, 9], [0.0, 1.23456], [61.0, 9.0], [61.0, 9.0]
-        train, best_epoch, stop_reason = [float("nan"), 9.5], 1, "patience"
+        train, best_epoch, shrunk, stop_reason = [float("nan"), 9.5], 1, 0, "patience"
 
     curve = records.curve(History)
     assert curve["train"] == [None, 9.5] and curve["seconds"] == [0.0, 1.2346] and curve["epoch"] == [0, 1]

@@ -118,6 +118,28 @@ def test_early_stopping_keeps_the_best_parameters(data):
     assert evaluate(model, result.theta, data.valid)[0].pooled == pytest.approx(history.best_valid)
 
 
+def test_a_gradient_that_is_not_finite_can_shrink_the_parameters_instead(data):
+    """A tanh unit whose gradient overflows in single precision over a long sequence shrinks, counts, and goes on."""
+    long = Dataset("long", "music", *[(np.tile(data.train[0][:1], (300, 1)),)] * 3, 0.5, "", "")
+    model = music_model("tanh", 64)
+    rule = Protocol(batch_size=1, max_epochs=2, patience=2, weight_noise=0.6)
+    options = {"learning_rates": [1e-3], "seeds": [0], "protocol": rule}
+    with pytest.raises(TrainingDiverged):
+        train(model, long, **options)
+    dropped = train(model, long, **options, on_nan="drop").histories[0]
+    assert dropped.stop_reason == "diverged" and dropped.shrunk == 0
+    shrunk = train(model, long, **options, on_nan="shrink")
+    assert shrunk.histories[0].stop_reason == "max_epochs" and shrunk.histories[0].shrunk == 2
+
+    population = training._Population(model, long, [1e-3], [0], rule, torch.float32, "cpu", "shrink", ())
+    start = population.theta.clone()
+    population.validate(seconds=0.0)
+    population.train_epoch()
+    g = 0.1 * start
+    expected = start - 1e-3 * g / ((0.05 * g * g).sqrt() + rule.epsilon)
+    torch.testing.assert_close(population.theta, expected, rtol=1e-5, atol=1e-8)
+
+
 def test_halving_keeps_the_best_and_changes_nothing_for_them(data):
     model, rates, rungs = music_model("gru", 4), [1e-5, 1e-2, 1e-3, 1e-4], ((1, 3), (2, 2), (3, 1))
     options = {"learning_rates": rates, "seeds": [0] * 4, "dtype": torch.float64}
@@ -242,6 +264,8 @@ def test_bad_arguments(data):
     sound = Dataset("toy", "speech", *[(np.zeros(60, np.float32),)] * 3, 0.01, "", "")
     with pytest.raises(ValueError, match="for models of music only"):
         train(speech_model("gru", 2), sound, learning_rates=[1e-2], seeds=[0], protocol=Protocol(informed_start=True))
+    with pytest.raises(ValueError, match="'raise', 'drop' or 'shrink'"):
+        train(model, data, learning_rates=[1e-2], seeds=[0], on_nan="ignore")
     with pytest.raises(ValueError, match="'rmsprop' or 'adam'"):
         Protocol(optimizer="sgd")
     with pytest.raises(ValueError, match="max_epochs must be at least 1"):

@@ -10,7 +10,8 @@ A record (schema 1) holds
     environment               versions, processor, cores, device
 
 A curve has a list entry an epoch: epoch, update, seconds (the member's share of its population's computing time), train
-(noise on, pooled; null before the first update), valid and valid_per_sequence (noise off). Scores are the fields of
+(noise on, pooled; null before the first update), valid and valid_per_sequence (noise off). shrunk counts the updates
+whose gradient was not finite and that shrank the parameters instead. Scores are the fields of
 `gatedrnn.evaluation.Evaluation`: average negative log-likelihood in nats a step.
 """
 
@@ -71,7 +72,7 @@ def _processor() -> str:
 def curve(history) -> dict:
     """The learning curve of a `training.History`, rounded to what matters."""
     rounded = {name: [_round(value) for value in getattr(history, name)] for name in CURVE}
-    return rounded | {"best_epoch": history.best_epoch, "stop_reason": history.stop_reason}
+    return rounded | {name: getattr(history, name) for name in ("best_epoch", "shrunk", "stop_reason")}
 
 
 def _round(value: float) -> float | int | None:

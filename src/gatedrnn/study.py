@@ -116,6 +116,7 @@ class Cell:
             "protocol": asdict(protocol),
             "learning_rates": column.learning_rates,
             "rungs": [list(rung) for rung in rungs],
+            "on_nan": "shrink" if self.data in SPEECH else "drop",
             "search_seed": SEARCH_SEED,
             "seeds": list(SEEDS),
             "dtype": "float32",
@@ -154,7 +155,7 @@ def run_cell(cell: Cell, device="cpu", work: Path | None = None, progress=False)
             device=device,
             checkpoint=checkpoint(cell, name, work),
             progress=progress,
-            on_nan="drop",
+            on_nan=settings["on_nan"],
             rungs=rungs,
         )
 

@@ -74,6 +74,7 @@ class History:
     valid: list[float] = field(default_factory=list)
     valid_per_sequence: list[float] = field(default_factory=list)
     best_epoch: int = 0
+    shrunk: int = 0  # updates that shrank the parameters because the gradient was not finite
     stop_reason: str | None = None  # "patience", "max_epochs", "diverged", "halved" or "chosen"; None while running
 
     @property
@@ -130,7 +131,9 @@ def train(
     checkpoint : a file (.npz) that holds the state after each epoch; if it exists, training goes on from it, to the
     same end as without the interruption.
     progress : a bar, when a terminal is there to show it.
-    on_nan : "raise", or "drop" to stop only the member whose loss is no longer finite.
+    on_nan : what to do about a gradient that is not finite. "raise"; "drop" to stop that member only; "shrink" to put a
+    tenth of the member's parameters in the gradient's place, as the authors' later code does, so that they become
+    smaller and the next gradient may be finite.
     rungs : successive halving (Jamieson and Talwalkar, 2016): pairs (epoch, k); after that epoch only the k members
     with the lowest validation NLL so far go on. When one is left it has been chosen, and training ends.
 
@@ -144,6 +147,8 @@ def train(
         raise ValueError(f"{dataset.name} is {dataset.kind}, but the model's output is for {model.kind}")
     if protocol.informed_start and model.kind != "music":
         raise ValueError("informed_start sets the log-odds of pitches: it is for models of music only")
+    if on_nan not in ("raise", "drop", "shrink"):
+        raise ValueError(f"on_nan must be 'raise', 'drop' or 'shrink', not {on_nan!r}")
     prepare_process()
     run = _Population(model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan, rungs)
     checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -213,10 +218,11 @@ class _Population:
         nats.mean(1).sum().backward()  # ... and the mean over sequences; members do not see each other
         gradient = theta.grad
         norm = gradient.norm(dim=1, keepdim=True)
-        self.stop_diverged(norm[:, 0])
         gradient.mul_((rule.clip_norm / norm).clamp(max=1))
-        if not norm.isfinite().all():
-            gradient[~norm[:, 0].isfinite()] = 0.0
+        if not (finite := norm[:, 0].isfinite()).all():
+            self.note_divergence(finite)
+            instead = 0.1 * self.theta if self.on_nan == "shrink" else torch.zeros_like(gradient)
+            gradient[~finite] = instead[~finite]
         self.updates += 1
         rate = torch.tensor([self.histories[m].learning_rate for m in self.alive]).to(self.theta)[:, None]
         if rule.optimizer == "rmsprop":  # Tieleman and Hinton (2012), with momentum
@@ -230,17 +236,20 @@ class _Population:
         self.theta.addcmul_(step, rate, value=-1)
         return nats.detach().sum(1).double().cpu()
 
-    def stop_diverged(self, norm: Tensor) -> None:
-        for member, value in zip(self.alive, norm.tolist(), strict=True):
+    def note_divergence(self, finite: Tensor) -> None:
+        for member, fine in zip(self.alive, finite.tolist(), strict=True):
             history = self.histories[member]
-            if np.isfinite(value) or history.stop_reason:
+            if fine:
                 continue
             if self.on_nan == "raise":
                 raise TrainingDiverged(
                     f"the gradient of member {member} (learning rate {history.learning_rate:.3g}, seed {history.seed}) "
                     f"is not finite at update {self.updates + 1}: try a smaller learning rate, or check the data"
                 )
-            history.stop_reason = "diverged"
+            if self.on_nan == "drop":
+                history.stop_reason = history.stop_reason or "diverged"
+            else:
+                history.shrunk += 1
 
     def validate(self, seconds: float) -> None:
         """Score the validation set, note each member's curve, keep the best parameters, and let go who has stopped."""
