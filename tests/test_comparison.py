@@ -62,19 +62,21 @@ def test_a_verdict_is_where_the_interval_lies(values, is_better, is_alike):
     assert c.alike(values) == c.alike([-v for v in values]) == is_alike
 
 
-def test_arrival_is_the_first_time_at_the_level():
+def test_arrival_is_the_first_time_at_the_level_on_straight_lines():
     curve = made(valid=(9.0, 8.5, 8.3, 8.6, 8.2), pace=2.0)["runs"][0]["curve"]
-    assert [c.arrival(curve, 8.4, by) for by in ("epoch", "update", "seconds")] == [2, 20, 4.0]
-    assert c.arrival(curve, 8.5) == 10 and c.arrival(curve, 8.1) == math.inf
+    assert np.allclose([c.arrival(curve, 8.4, by) for by in ("epoch", "update", "seconds")], [1.5, 15, 3.0])
+    assert c.arrival(curve, 8.5) == 10 and c.arrival(curve, 8.1) == math.inf and c.arrival(curve, 9.5) == 0
     assert c.arrival(curve | {"valid": [9.0, None, 8.0, 8.0, 8.0]}, 8.5, "epoch") == 2  # null: not finite
 
 
 def test_lead_is_timed_to_just_above_the_slow_units_best():
-    slow = made("tanh", valid=(9.0, 8.9, 8.7, 8.54, 8.5))  # within 0.05 of 8.5 after 3 epochs
-    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.52, 8.3))), math.log(3))
-    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.52, 8.3), pace=4.0), "seconds"), math.log(3 / 4))
+    slow = made("tanh", valid=(9.0, 8.9, 8.7, 8.55, 8.5))  # within 0.05 of 8.5 after 3 epochs
+    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.55, 8.3))), math.log(3))
+    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.55, 8.3), pace=4.0), "seconds"), math.log(3 / 4))
     assert (c.lead(slow, made(valid=(9.0, 8.6, 8.56))) == -math.inf).all()
     assert np.allclose(c.lead(slow, slow), 0)
+    still = made("tanh", valid=(9.0, 9.2, 9.1))  # never better than its start
+    assert (c.lead(still, slow) == math.inf).all() and (c.lead(still, still) == -math.inf).all()
 
 
 def test_faster_needs_every_curve_to_arrive():
@@ -82,6 +84,8 @@ def test_faster_needs_every_curve_to_arrive():
     assert c.faster([0.5, 0.6, -math.inf]) == c.OPEN
     assert c.faster([0.5, -math.inf, -math.inf]) == c.AGAINST
     assert c.faster([-0.5, -0.6, -0.7]) == c.AGAINST
+    assert c.faster([0.5, math.inf, math.inf]) == c.SUPPORTED
+    assert c.faster([-math.inf, math.inf, math.inf]) == c.OPEN
 
 
 def study(gru_pace: float, other_pace: float):

@@ -54,30 +54,48 @@ def alike(differences: Sequence[float], margin: float = ALIKE) -> str:
 
 
 def arrival(curve: Mapping, level: float, by: str = "update") -> float:
-    """When a learning curve is first at or below a validation NLL, by "epoch", "update" or "seconds"; inf if never."""
-    pairs = zip(curve[by], curve["valid"], strict=True)
-    return next((float(x) for x, nll in pairs if nll is not None and nll <= level), math.inf)
+    """When a learning curve first comes down to a validation NLL, by "epoch", "update" or "seconds"; inf if never.
+
+    Between two epochs the curve is taken as straight.
+    """
+    nll = np.array([math.inf if value is None else value for value in curve["valid"]])
+    if not (nll <= level).any():
+        return math.inf
+    end = int(np.argmax(nll <= level))
+    if end == 0 or not math.isfinite(nll[end - 1]):
+        return float(curve[by][end])
+    part = (nll[end - 1] - level) / (nll[end - 1] - nll[end])
+    return float(curve[by][end - 1] + part * (curve[by][end] - curve[by][end - 1]))
 
 
 def lead(slow: dict, fast: dict, by: str = "update") -> np.ndarray:
-    """log(arrival of `slow` / arrival of `fast`) for each seed: above 0 where `fast` is faster, -inf if it never is.
+    """log(arrival of `slow` / arrival of `fast`), a value a seed: above 0 where `fast` is faster.
 
     The level is NEAR above the best of the slow unit's own run with that seed: the slow one arrives by construction.
+    -inf where the fast one never arrives; inf where the slow one never left its start and the fast one did.
     """
     ratios = []
     for one, other in zip(slow["runs"], fast["runs"], strict=True):
         curve = one["curve"]
         level = curve["valid"][curve["best_epoch"]] + NEAR
         first, second = arrival(curve, level, by), arrival(other["curve"], level, by)
-        ratios.append(math.log(first / second) if second < math.inf else -math.inf)
+        if first == 0:
+            ratios.append(math.inf if other["curve"]["best_epoch"] > 0 else -math.inf)
+        else:
+            ratios.append(math.log(first / second) if 0 < second < math.inf else -math.inf if second else math.inf)
     return np.array(ratios)
 
 
 def faster(ratios: Sequence[float]) -> str:
-    """Is a unit faster? By the interval of its log ratios if every curve arrives; not so if most never do."""
-    never = np.isinf(ratios)
+    """Is a unit faster? By the interval of its log ratios if every curve arrives; not so if most never do.
+
+    Yes if no curve fails to arrive and most of those it is held against never left their start.
+    """
+    never, always = np.isneginf(ratios), np.isposinf(ratios)
     if never.any():
         return AGAINST if never.mean() > 0.5 else OPEN
+    if always.any():
+        return SUPPORTED if always.mean() > 0.5 else OPEN
     return better(ratios)
 
 

@@ -70,8 +70,8 @@ TRIAL_RUNGS = ((5, 4), (15, 1))
 
 PAPER = Protocol(batch_size=4)
 # "paper": its protocol, with the authors' later code where it is silent. "today": what changes when only the optimiser
-# and the range of the search are today's; noise, clipping and stopping stay. The others each change one thing in the paper's, and
-# are run only where its result is missed (TRIALS).
+# and the range of the search are today's; noise, clipping and stopping stay. The others each change one thing in the
+# paper's, and are run only where its result is missed (TRIALS).
 COLUMNS = {
     "paper": Column(PAPER, -12, -6),
     "today": Column(replace(PAPER, optimizer="adam"), -10, -4),
