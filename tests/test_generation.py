@@ -8,9 +8,19 @@ import pretty_midi
 import pytest
 import soundfile
 import torch
+from scipy import stats
 
-from gatedrnn import generation
-from gatedrnn.generation import audio, held_notes, render, roll_to_midi, sample_roll, save_midi
+from gatedrnn import datasets, generation
+from gatedrnn.generation import (
+    audio,
+    held_notes,
+    render,
+    roll_to_midi,
+    sample_roll,
+    sample_waveform,
+    save_midi,
+    unstandardise,
+)
 from gatedrnn.model import music_model, speech_model
 
 UNITS = ("tanh", "gru", "lstm")
@@ -78,6 +88,98 @@ def test_sampling_refuses_what_it_cannot_do(roll):
         speech = speech_model("gru", 3)
         sample_roll(speech, speech.init([0]), 3)
     np.testing.assert_array_equal(sample_roll(model, theta, 0, opening=roll), roll)
+
+
+def talker(unit: str = "gru", members: int = 2):
+    """A small speech model whose mixture depends on what it has read and has components far apart."""
+    model = speech_model(unit, 7)
+    theta = model.init(range(members), torch.float64) * 5.0
+    b_out = model.unflatten(theta)["b_out"]
+    b_out += torch.randn(b_out.shape, generator=torch.Generator().manual_seed(1), dtype=theta.dtype)
+    return model, theta
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("length", [20, 47])
+def test_a_drawn_waveform_starts_with_its_opening(unit, length):
+    model, theta = talker(unit)
+    opening = np.random.default_rng(0).standard_normal(length).astype(np.float32)
+    wave = sample_waveform(model, theta, 6, opening=opening, seed=3)
+    assert wave.shape == (length + 60,) and wave.dtype == np.float32 and np.isfinite(wave).all()
+    np.testing.assert_array_equal(wave[:length], opening)
+    assert sample_waveform(model, theta, 6, seed=3).shape == (60,)
+
+
+def test_a_drawn_waveform_is_deterministic_under_a_seed_and_per_member():
+    model, theta = talker()
+    first = sample_waveform(model, theta, 6, seed=3)
+    np.testing.assert_array_equal(first, sample_waveform(model, theta, 6, seed=np.random.default_rng(3)))
+    assert (first != sample_waveform(model, theta, 6, seed=4)).all()
+    second = sample_waveform(model, theta, 6, seed=3, member=1)
+    assert (first != second).all()
+    np.testing.assert_array_equal(second, sample_waveform(model, theta[1:], 6, seed=3))
+    with pytest.raises(IndexError, match="out of bounds"):
+        sample_waveform(model, theta, 6, member=2)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_waveform_is_drawn_from_the_mixtures_that_the_model_predicts(unit):
+    """Fed back to the model in the batches of training, the waveform is what the same random numbers give."""
+    model, theta = talker(unit)
+    opening = np.random.default_rng(0).standard_normal(37).astype(np.float32)
+    wave = sample_waveform(model, theta, 6, opening=opening, seed=3)
+    a = model.predict(theta[:1], datasets.make_batch([wave[7:]], "speech", torch.float64).x)[0, 1:, 0]
+    log_weight, mean, sigma = (part.numpy() for part in model.output.parameters(a))
+    rng = np.random.default_rng(3)
+    for t, block in enumerate(wave[37:].reshape(6, 10)):
+        k = np.searchsorted(np.exp(log_weight[t]).cumsum(), rng.random())
+        np.testing.assert_allclose(block, mean[t, k] + sigma[t, k] * rng.standard_normal(10), rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_block_follows_the_mixture():
+    """Two thousand first blocks against the mixture's mean, covariance and, along one direction, whole distribution."""
+    model, theta = talker()
+    rng, n = np.random.default_rng(0), 2000
+    blocks = np.array([sample_waveform(model, theta, 1, seed=rng) for _ in range(n)], dtype=float)
+    a = model.predict(theta[:1], torch.zeros(1, 1, 1, 20, dtype=theta.dtype))[0, 0, 0]
+    log_weight, mean, sigma = (part.numpy() for part in model.output.parameters(a))
+    weight = np.exp(log_weight)
+    center = weight @ mean
+    covariance = (weight[:, None] * (mean - center)).T @ (mean - center) + np.diag(weight @ sigma**2)
+    np.testing.assert_allclose(blocks.mean(0), center, atol=4 * np.sqrt(np.diag(covariance).max() / n))
+    np.testing.assert_allclose(np.cov(blocks.T), covariance, atol=0.1 * np.diag(covariance).max())
+    direction = np.ones(10)  # the ten samples of a block share their component, which their sum shows
+    law = stats.norm(mean @ direction, np.sqrt(sigma**2 @ direction**2))
+    assert stats.kstest(blocks @ direction, lambda s: law.cdf(np.asarray(s)[:, None]) @ weight).pvalue > 0.01
+
+
+def test_drawing_a_waveform_refuses_what_it_cannot_do():
+    model, theta = talker()
+    with pytest.raises(ValueError, match="model of speech"):
+        music, roll_theta = model_and_theta()
+        sample_waveform(music, roll_theta, 3)
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match=f"steps must be at least 1; it is {steps}"):
+            sample_waveform(model, theta, steps)
+    for shape in ((19,), (0,), (30, 1)):
+        with pytest.raises(ValueError, match="at least 20 samples; this one has shape"):
+            sample_waveform(model, theta, 3, opening=np.zeros(shape))
+    with pytest.raises(ValueError, match="opening holds NaN"):
+        sample_waveform(model, theta, 3, opening=np.full(25, np.nan))
+    with pytest.raises(ValueError, match="not finite at sample 20: theta holds NaN"):
+        sample_waveform(model, theta * float("nan"), 3)
+
+
+def test_a_waveform_is_put_back_on_the_scale_of_its_recording():
+    speech = datasets.load("synthetic_speech", progress=False)
+    wave = unstandardise(speech.test[0], speech)
+    assert wave.dtype == np.float32 and wave.shape == speech.test[0].shape
+    steps = wave * 32768
+    np.testing.assert_allclose(steps, steps.round(), atol=0.01)  # the recording has 16 bits
+    assert np.abs(steps).max() > 100
+    np.testing.assert_array_equal(unstandardise([-99.0, 99.0], speech), [-1, 1])
+    with pytest.raises(ValueError, match="data set of music"):
+        unstandardise(np.zeros(3), datasets.Dataset("notes", "music", (), (), (), 0.5, "", ""))
 
 
 def test_held_notes_of_a_known_roll():

@@ -1,7 +1,7 @@
-"""From a trained model to something that can be heard: sample a piano roll, write MIDI, render audio.
+"""From a trained model to something that can be heard: sample a piano roll or a waveform, write MIDI, render audio.
 
 A piano roll is an array of 0 and 1, shape (T, 88): row t is one time step, column i is MIDI pitch 21 + i, so that
-column 0 is the lowest key of a piano (A0) and column 87 the highest (C8).
+column 0 is the lowest key of a piano (A0) and column 87 the highest (C8). A waveform is one axis of samples, (n,).
 """
 
 import base64
@@ -18,6 +18,7 @@ import soundfile
 import torch
 from numpy.typing import ArrayLike
 
+from .datasets import Dataset
 from .model import SequenceModel
 
 LOWEST_PITCH = 21
@@ -77,7 +78,7 @@ def sample_roll(
     if steps < 0 or len(start) + steps == 0:
         raise ValueError(f"steps must be at least {0 if len(start) else 1}; it is {steps}.")
     rng = np.random.default_rng(seed)
-    own = theta[member : member + 1]
+    own = theta[[member]]
     roll = np.zeros((len(start) + steps, PITCHES), dtype=np.uint8)
     frame, state = np.zeros(PITCHES), None
     for t in range(len(roll)):
@@ -89,6 +90,65 @@ def sample_roll(
             roll[t] = rng.random(PITCHES) < model.output.probabilities(a)[0, 0].double().cpu().numpy()
         frame = roll[t]
     return roll
+
+
+@torch.no_grad()
+def sample_waveform(
+    model: SequenceModel,
+    theta: torch.Tensor,
+    steps: int,
+    *,
+    opening: ArrayLike | None = None,
+    seed: int | np.random.Generator = 0,
+    member: int = 0,
+) -> np.ndarray:
+    """Draw a waveform from a speech model, a block of 10 samples a step, in the standardised units of its training.
+
+    At each step the model sees the last 20 samples and the next 10 are drawn from its mixture: first a component, then
+    its Gaussians. It reads the opening (n,), n >= 20, in the same way, in windows of which the last one ends with it;
+    without an opening it begins after 20 zeros, which are not returned. theta is (P, N) and `member` says whose
+    parameters are used. Returns float32 (n + 10 steps,), the opening first. The random numbers come from numpy, whose
+    stream is the same on every machine; as each block depends on those before it, rounding can still tell long
+    waveforms of two machines apart.
+
+    Raises ValueError when the model is not one of speech, when steps is below 1, when the opening is not one axis of at
+    least 20 finite samples, or when the model's output is not finite.
+    """
+    if model.kind != "speech":
+        raise ValueError("Only a model of speech can draw a waveform.")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1; it is {steps}.")
+    seen, hop = model.input_size, model.output.size
+    start = np.zeros(seen, np.float32) if opening is None else np.asarray(opening, np.float32)
+    if start.ndim != 1 or len(start) < seen:
+        raise ValueError(f"An opening has one axis and at least {seen} samples; this one has shape {start.shape}.")
+    if not np.isfinite(start).all():
+        raise ValueError("The opening holds NaN or infinity.")
+    rng = np.random.default_rng(seed)
+    own = theta[[member]]
+    wave, state = np.concatenate([start, np.zeros(hop * steps, np.float32)]), None
+    for now in range(seen + (len(start) - seen) % hop, len(wave), hop):
+        x = torch.as_tensor(wave[now - seen : now], dtype=theta.dtype, device=theta.device).reshape(1, 1, seen)
+        a, state = model.step(own, x, state)
+        if now >= len(start):
+            if not a.isfinite().all():
+                raise ValueError(f"The model's output is not finite at sample {now}: theta holds NaN or infinity.")
+            log_weight, mean, sigma = (part[0, 0].double().cpu().numpy() for part in model.output.parameters(a))
+            weight = np.exp(log_weight)
+            k = rng.choice(len(weight), p=weight / weight.sum())
+            wave[now : now + hop] = mean[k] + sigma[k] * rng.standard_normal(hop)
+    return wave[seen if opening is None else 0 :]
+
+
+def unstandardise(waveform: ArrayLike, dataset: Dataset) -> np.ndarray:
+    """Return a standardised waveform (n,) as `audio` takes it: float32 (n,), where 1 is full scale of 16 bits.
+
+    `dataset` is the one whose mean and std standardised it. What is beyond full scale is cut off, as it is in a sound
+    card. Raises ValueError for a data set of music.
+    """
+    if dataset.kind != "speech":
+        raise ValueError(f"{dataset.name} is a data set of music: only speech is standardised.")
+    return np.clip((np.asarray(waveform) * dataset.std + dataset.mean) / 32768, -1, 1).astype(np.float32)
 
 
 def roll_to_midi(roll: ArrayLike, step_seconds: float = 0.5, program: int = 0) -> pretty_midi.PrettyMIDI:
