@@ -252,8 +252,10 @@ def _executor(workers: int, scheduler: str | None):
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         try:
             yield pool.submit, as_completed
-        finally:
+        except BaseException:  # an interruption must not wait for cells of many minutes
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
         return
     try:
         from distributed import Client
