@@ -153,6 +153,16 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
         assert study.parameters_path(root / "book" / "results", cell).exists()
 
 
+NOT_RUN = set()  # the cells that the study has declared and not run
+
+
+def test_the_grid_is_complete_but_for_what_is_named_here(root):
+    cells = {str(cell) for cell in [*study.grid(), *study.TRIALS]}
+    found = {f"{r['column']}/{r['data']}/{r['unit']}" for r in records.read_all(root / "book" / "results")}
+    assert cells - found == NOT_RUN
+    assert {cell for cell in found - cells if "bach_chorales" not in cell} == set()
+
+
 @pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
 def test_kept_parameters_give_the_recorded_score(root, unit):
     folder = root / "book" / "results"

@@ -58,6 +58,19 @@ def test_a_trial_differs_from_the_papers_column_in_one_setting_and_the_halving()
         assert {name for name in mine if mine[name] != papers[name]} == {"protocol", "rungs"}
 
 
+def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
+    ledger = " ".join((root / "book" / "departures.md").read_text().split())
+    music = [study.EPOCHS[name] for name in study.PAPER_MUSIC]
+    speech = sorted({study.EPOCHS[name][0] for name in study.SPEECH})
+    caps, patience = ([one[k] for one in music] for k in (0, 1))
+    assert f"music {min(patience)} to {max(patience)}, speech {study.EPOCHS['speech_a'][1]}" in ledger
+    assert f"at most {min(caps)} to {max(caps)} epochs of music, {speech[0]} or {speech[1]} of speech" in ledger
+    (a, b, c), (d, e) = study.SPEECH_RUNGS, study.TRIAL_RUNGS
+    assert f"the best {a[1]} go on after epoch {a[0]}, the best {b[1]} after epoch {b[0]}" in ledger
+    assert f"the best one is taken after epoch {c[0]}" in ledger
+    assert f"10 rates, {d[1]} after epoch {d[0]}, one after epoch {e[0]}" in ledger
+
+
 def test_the_paper_column_draws_ten_rates_from_its_range():
     column = COLUMNS["paper"]
     rates = np.log(column.learning_rates)
