@@ -153,7 +153,27 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
         assert study.parameters_path(root / "book" / "results", cell).exists()
 
 
-NOT_RUN = set()  # the cells that the study has declared and not run
+NOT_RUN = {  # the cells that the study has declared and not run; all of the paper's column is there
+    "informed/muse_data/gru",
+    "longer/muse_data/gru",
+    "longer/nottingham/gru",
+    "no_noise/muse_data/gru",
+    "single/muse_data/gru",
+    "single/nottingham/gru",
+    "today/muse_data/gru",
+    "today/muse_data/lstm",
+    "today/muse_data/tanh",
+    "today/nottingham/gru",
+    "today/nottingham/lstm",
+    "today/nottingham/tanh",
+    "today/piano_midi/lstm",
+    "today/speech_a/gru",
+    "today/speech_a/lstm",
+    "today/speech_a/tanh",
+    "today/speech_b/gru",
+    "today/speech_b/lstm",
+    "today/speech_b/tanh",
+}
 
 
 def test_the_grid_is_complete_but_for_what_is_named_here(root):
