@@ -166,7 +166,6 @@ NOT_RUN = {  # the cells that the study has declared and not run; all of the pap
     "today/nottingham/gru",
     "today/nottingham/lstm",
     "today/nottingham/tanh",
-    "today/piano_midi/lstm",
     "today/speech_a/gru",
     "today/speech_a/lstm",
     "today/speech_a/tanh",
