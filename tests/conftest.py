@@ -1,8 +1,11 @@
 """What several test modules share."""
 
+import importlib.util
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -16,6 +19,19 @@ torch.set_num_threads(1)
 def root() -> Path:
     """The repository's root."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def load_script(root: Path) -> Callable[[str], ModuleType]:
+    """Import a file of the repository that belongs to no package, by its path."""
+
+    def load(path: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.replace("/", "_").removesuffix(".py"), root / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

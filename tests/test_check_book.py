@@ -1,6 +1,5 @@
 """The check of the built book finds what it is there to find."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,9 @@ GOOD = f'<article><h1 id="top">Page</h1><a href="#top">up</a> <a href="../index.
 
 
 @pytest.fixture(scope="module")
-def check_book(root: Path):
+def check_book(load_script):
     """The module `scripts/check_book.py`."""
-    spec = importlib.util.spec_from_file_location("check_book", root / "scripts" / "check_book.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/check_book.py")
 
 
 @pytest.fixture

@@ -142,3 +142,9 @@ def test_the_committed_records_can_be_compared():
         assert claims["GRU better than tanh"] in (c.SUPPORTED, c.AGAINST, c.OPEN)
         history = c.histories(found["paper", name, "gru"])[0]
         assert math.isnan(history.train[0]) and history.best_valid == min(history.valid)
+
+
+def test_halving_is_replayed_on_full_curves():
+    slow, fast, bad = [9.0, 8.9, 8.0, 7.0], [9.0, 8.0, 7.9, 7.9], [9.0, 9.5, 9.5, 9.5]
+    assert c.would_keep([slow, fast, bad], ((1, 2), (2, 1))) == (1, 3 + 2)
+    assert c.would_keep([slow, fast, bad], ((1, 2), (3, 1))) == (0, 3 + 4)

@@ -1,6 +1,5 @@
 """The comparison of stored and fresh outputs: strict about words and whole numbers, tolerant of rounding, no more."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -13,12 +12,9 @@ from nbformat import v4
 
 
 @pytest.fixture(scope="module")
-def comparison(root: Path):
+def comparison(load_script):
     """The module `notebooks/conftest.py`."""
-    spec = importlib.util.spec_from_file_location("notebooks_conftest", root / "notebooks" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("notebooks/conftest.py")
 
 
 SOUND = '<audio src="data:audio/ogg;base64,{}"></audio> 31.0 s'

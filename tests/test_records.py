@@ -153,6 +153,19 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
         assert study.parameters_path(root / "book" / "results", cell).exists()
 
 
+def test_the_ledger_tells_which_candidates_diverged_on_music(root):
+    lost = {}
+    for record in records.read_all(root / "book" / "results"):
+        if record["column"] == "paper" and record["data"] in study.PAPER_MUSIC:
+            rates, curves = record["settings"]["learning_rates"], record["search"]["curves"]
+            order = sorted(range(10), key=lambda k: rates[k])
+            ended = [place for place, k in enumerate(order) if curves[k]["stop_reason"] == "diverged"]
+            lost |= {(record["data"], record["unit"]): ended} if ended else {}
+    assert set(lost) == {("nottingham", "tanh"), ("muse_data", "tanh")}
+    assert len(lost["nottingham", "tanh"]) == 6 and min(lost["nottingham", "tanh"]) == 2
+    assert lost["muse_data", "tanh"] == [8, 9]
+
+
 NOT_RUN = {  # the cells that the study has declared and not run; all of the paper's column is there
     "informed/muse_data/gru",
     "longer/muse_data/gru",

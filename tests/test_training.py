@@ -166,6 +166,8 @@ def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_
     stopped.save(tmp_path / "state.npz")
     with pytest.raises(ValueError, match="rungs differ"):
         train(model, data, protocol=SHORT, checkpoint=tmp_path / "state.npz", **options)
+    with pytest.raises(ValueError, match="on_nan differ"):
+        train(model, data, protocol=SHORT, rungs=rungs, on_nan="drop", checkpoint=tmp_path / "state.npz", **options)
     resumed = train(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
     assert [h.valid for h in resumed.histories] == [h.valid for h in straight.histories]
     assert [h.stop_reason for h in resumed.histories] == [h.stop_reason for h in straight.histories]

@@ -166,6 +166,16 @@ def overall(several: Iterable[str]) -> str:
     return OPEN if known else MISSING
 
 
+def would_keep(curves: Sequence[Sequence[float]], rungs: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Which of some full validation curves successive halving would have chosen, and the epochs it would have taken."""
+    alive, epochs, last = range(len(curves)), 0, 0
+    for epoch, k in rungs:
+        epochs += sum(max(min(len(curves[m]) - 1, epoch) - last, 0) for m in alive)
+        alive = sorted(alive, key=lambda m: min(curves[m][: epoch + 1]))[:k]
+        last = epoch
+    return alive[0], epochs
+
+
 def histories(record: dict) -> list[History]:
     """The curves of a record's runs, as `figures.learning_curves` draws them."""
     curves = [run["curve"] | {"train": [math.nan, *run["curve"]["train"][1:]]} for run in record["runs"]]

@@ -299,6 +299,7 @@ class _Population:
             "seeds": [h.seed for h in self.histories],
             "dtype": str(self.dtype),
             "rungs": [list(rung) for rung in self.rungs.items()],
+            "on_nan": self.on_nan,
         }
 
     def save(self, path: Path) -> None:
