@@ -67,6 +67,7 @@ class Column:
 # Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.
 SPEECH_RUNGS = ((2, 5), (5, 2), (8, 1))
 TRIAL_RUNGS = ((5, 4), (15, 1))
+LONGER_RUNGS = ((30, 6), (90, 3), (150, 1))  # late, because with more epochs a lower rate may end best
 
 PAPER = Protocol(batch_size=4)
 # "paper": its protocol, with the authors' later code where it is silent. "today": what changes when only the optimiser
@@ -75,7 +76,7 @@ PAPER = Protocol(batch_size=4)
 COLUMNS = {
     "paper": Column(PAPER, -12, -6),
     "today": Column(replace(PAPER, optimizer="adam"), -10, -4),
-    "longer": Column(PAPER, -12, -6, rungs=TRIAL_RUNGS, stretch=3),
+    "longer": Column(PAPER, -12, -6, rungs=LONGER_RUNGS, stretch=3),
     "single": Column(replace(PAPER, batch_size=1), -12, -6, rungs=TRIAL_RUNGS),
     "no_noise": Column(replace(PAPER, weight_noise=0.0), -12, -6, rungs=TRIAL_RUNGS),
     "informed": Column(replace(PAPER, informed_start=True), -12, -6, rungs=TRIAL_RUNGS),
@@ -134,6 +135,7 @@ def grid(
 
 
 TRIALS = grid(("longer", "single", "no_noise", "informed"), ("nottingham", "muse_data"), ("gru",))
+TRIALS += grid(("longer",), ("nottingham",), ("tanh",))  # all of its runs in the paper's column end at the cap
 
 
 def run_cell(cell: Cell, device="cpu", work: Path | None = None, progress=False) -> tuple[dict, np.ndarray]:
