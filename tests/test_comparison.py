@@ -128,7 +128,8 @@ def test_overall_is_the_majority_without_contradiction():
     yes, no, undecided, missing = c.SUPPORTED, c.AGAINST, c.OPEN, c.MISSING
     assert c.overall([yes, yes, undecided]) == c.overall([yes, missing]) == yes
     assert c.overall([no, no, undecided]) == no
-    assert c.overall([yes, yes, no]) == c.overall([yes, undecided]) == undecided
+    assert c.overall([yes, yes, no]) == c.overall([yes, no, no, undecided]) == c.MIXED
+    assert c.overall([yes, undecided]) == undecided
     assert c.overall([missing]) == missing
 
 

@@ -1,7 +1,8 @@
 """What the records of the study say about the units: differences, speeds, and verdicts by rules that are fixed here.
 
-A verdict is SUPPORTED, AGAINST or OPEN; MISSING where a record is not there yet. It comes from one value a seed, their
-mean and its 95 % interval (`records.interval`). Differences are in nats a step, between runs of the same seed.
+A verdict is SUPPORTED, AGAINST or OPEN; over several data sets also MIXED; MISSING where a record is not there yet. It
+comes from one value a seed, their mean and its 95 % interval (`records.interval`). Differences are in nats a step,
+between runs of the same seed.
 """
 
 import math
@@ -14,6 +15,7 @@ from . import records
 from .training import History
 
 SUPPORTED, AGAINST, OPEN, MISSING = "supported", "not supported", "no conclusion", "no record"
+MIXED = "mixed"  # supported on some data sets and not supported on others
 
 AVERAGE = "pooled"  # decides between units; early stopping looks at it, too
 PRINTED = "per_sequence_after_first"  # is held against the paper's figures
@@ -158,11 +160,13 @@ def clearest(here: Iterable[Sequence[float]], elsewhere: Iterable[Sequence[float
 
 
 def overall(several: Iterable[str]) -> str:
-    """One verdict over data sets: what more than half of those recorded say, if none says the opposite; else OPEN."""
+    """One verdict over the data sets recorded: what more than half of them say, MIXED if they contradict, else OPEN."""
     known = [verdict for verdict in several if verdict != MISSING]
-    for wins, loses in ((SUPPORTED, AGAINST), (AGAINST, SUPPORTED)):
-        if known.count(wins) > len(known) / 2 and loses not in known:
-            return wins
+    if SUPPORTED in known and AGAINST in known:
+        return MIXED
+    for verdict in (SUPPORTED, AGAINST):
+        if known.count(verdict) > len(known) / 2:
+            return verdict
     return OPEN if known else MISSING
 
 
