@@ -153,6 +153,10 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
         assert study.parameters_path(root / "book" / "results", cell).exists()
 
 
+def one(root, *cell):
+    return records.read(records.path_of(root / "book" / "results", *cell))
+
+
 def test_the_ledger_tells_which_candidates_diverged_on_music(root):
     lost = {}
     for record in records.read_all(root / "book" / "results"):
@@ -164,6 +168,13 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
     assert set(lost) == {("nottingham", "tanh"), ("muse_data", "tanh")}
     assert len(lost["nottingham", "tanh"]) == 6 and min(lost["nottingham", "tanh"]) == 2
     assert lost["muse_data", "tanh"] == [8, 9]
+    ends = [run["curve"]["stop_reason"] for run in one(root, "longer", "nottingham", "tanh")["runs"]]
+    assert ends.count("diverged") == 1
+
+
+def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
+    curves = one(root, "paper", "speech_b", "tanh")["search"]["curves"]
+    assert sum(curve["best_epoch"] == 0 for curve in curves) == 8
 
 
 NOT_RUN = {  # the cells that the study has declared and not run; all of the paper's column and of music is there
