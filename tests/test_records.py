@@ -178,7 +178,6 @@ def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
 
 
 NOT_RUN = {  # the cells that the study has declared and not run; all of music and of the paper's column is there
-    "today/speech_b/lstm",
     "today/speech_b/tanh",
 }
 
