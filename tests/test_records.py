@@ -177,9 +177,7 @@ def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
     assert sum(curve["best_epoch"] == 0 for curve in curves) == 8
 
 
-NOT_RUN = {  # the cells that the study has declared and not run; all of music and of the paper's column is there
-    "today/speech_b/tanh",
-}
+NOT_RUN = {"wide/nottingham/gru", "wide/muse_data/gru"}  # declared and not run yet
 
 
 def test_the_grid_is_complete_but_for_what_is_named_here(root):

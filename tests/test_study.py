@@ -54,9 +54,10 @@ def test_a_trial_differs_from_the_papers_column_in_one_setting_and_the_halving()
         mine, papers = cell.settings, Cell("paper", cell.data, cell.unit).settings
         changed = {name for name in mine["protocol"] if mine["protocol"][name] != papers["protocol"][name]}
         one = {"longer": {"max_epochs", "patience"}, "single": {"batch_size"}}
-        one |= {"no_noise": {"weight_noise"}, "informed": {"informed_start"}}
+        one |= {"no_noise": {"weight_noise"}, "informed": {"informed_start"}, "wide": set()}
         assert changed == one[cell.column]
-        assert {name for name in mine if mine[name] != papers[name]} == {"protocol", "rungs"}
+        where = "hidden_size" if cell.column == "wide" else "protocol"
+        assert {name for name in mine if mine[name] != papers[name]} == {where, "rungs"}
 
 
 def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
@@ -71,6 +72,7 @@ def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
     assert f"the best one is taken after epoch {c[0]}" in ledger
     assert f"10 rates, {d[1]} after epoch {d[0]}, one after epoch {e[0]}" in ledger
     assert f"{f[1]} after epoch {f[0]}, {g[1]} after epoch {g[0]}, one after epoch {h[0]}" in ledger
+    assert f"four times the hidden units, {Cell('wide', 'nottingham', 'gru').model.hidden_size}" in ledger
 
 
 def test_the_paper_column_draws_ten_rates_from_its_range():

@@ -180,7 +180,7 @@ def study(
     data: Annotated[list[str] | None, typer.Option(help="a data set of the study; repeat for several")] = None,
     unit: Annotated[list[str] | None, typer.Option(help="tanh, gru or lstm; repeat for several")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="paper, today; trials: longer, single, no_noise, informed")
+        list[str] | None, typer.Option(help="paper, today; trials: longer, single, no_noise, informed, wide")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="local processes, a core each")] = 2,
