@@ -195,7 +195,9 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     assert again.returncode == 0 and "recorded" not in again.stdout.replace("records in", "")
     shown = run("table", "--markdown", "--results", tmp_path)
     assert shown.returncode == 0 and "| bach_chorales | gru | 5 |" in shown.stdout
-    values = run("table", "--csv", "--results", tmp_path)
+    none = run("table", "--column", "today", "--results", tmp_path)
+    assert none.returncode == 1 and none.stderr == "gatedrnn: no record is of the column 'today': there are paper\n"
+    values = run("table", "--column", "paper", "--csv", "--results", tmp_path)
     assert values.returncode == 0 and "test_per_sequence_ci" in values.stdout.splitlines()[0]
     scored = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
     assert scored.returncode == 0 and "recorded" in scored.stdout

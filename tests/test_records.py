@@ -109,6 +109,14 @@ def test_speech_has_no_figure_of_the_paper_to_be_compared_with():
     assert math.isnan(frame.iloc[1].paper) and frame.iloc[1].test_pooled == pytest.approx(8.2)
 
 
+def test_the_table_is_in_the_papers_order():
+    cells = [("wide", "nottingham", "gru"), ("today", "jsb_chorales", "gru"), ("paper", "speech_a", "tanh")]
+    cells += [("paper", "jsb_chorales", "lstm"), ("paper", "jsb_chorales", "tanh"), ("paper", "nottingham", "lstm")]
+    names = ["column", "data", "unit"]
+    frame = records.table([made() | dict(zip(names, cell, strict=True)) for cell in cells])
+    assert list(frame[names].itertuples(index=False, name=None)) == cells[::-1]
+
+
 def test_the_papers_claims_about_its_own_table():
     """GRU best on three of the four music sets' test sets; LSTM best on Ubisoft A; GRU best on Ubisoft B."""
     best = {name: min(row, key=lambda unit: row[unit][1]) for name, row in records.PAPER_TABLE_2.items()}

@@ -209,6 +209,9 @@ def study(
 
 @app.command()
 def table(
+    column: Annotated[
+        list[str] | None, typer.Option(help="paper, today or a trial; repeat for several; by default all")
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="every column, comma-separated")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="as a Markdown table")] = False,
     results: RESULTS = Path("book/results"),
@@ -216,7 +219,7 @@ def table(
     """Print Table 2 of the paper from the records: mean and 95 % interval over seeds, beside the paper's figure.
 
     \b
-    gatedrnn table
+    gatedrnn table --column paper
     gatedrnn table --csv > table.csv
     """
     from . import records
@@ -224,7 +227,10 @@ def table(
     found = records.read_all(results)
     if not found:
         raise ValueError(f"there are no records in {results}: run `gatedrnn study` or name the folder with --results")
-    frame = records.table(found)
+    known = sorted({record["column"] for record in found})
+    if unknown := sorted(set(column or []) - set(known)):
+        raise ValueError(f"no record is of the column {unknown[0]!r}: there are {', '.join(known)}")
+    frame = records.table([record for record in found if record["column"] in (column or known)])
     print(frame.to_csv(index=False) if csv else records.shown(frame, markdown=markdown))
 
 
