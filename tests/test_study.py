@@ -80,6 +80,7 @@ def test_the_paper_column_draws_ten_rates_from_its_range():
     rates = np.log(column.learning_rates)
     assert len(rates) == 10 and (rates > -12).all() and (rates < -6).all()
     assert column.learning_rates == COLUMNS["paper"].learning_rates
+    assert np.allclose(np.log(COLUMNS["today"].learning_rates), rates + 2)  # the ledger says so
     assert (column.protocol.weight_noise, column.protocol.clip_norm, column.protocol.optimizer) == (0.075, 1, "rmsprop")
 
 
