@@ -35,8 +35,8 @@ import ways
 from timing import ROUNDS, free_memory, load, quartiles, take_turns, use_one_core, warm_up
 
 from gatedrnn import records, sources
-from gatedrnn.cells import UNITS
 from gatedrnn.model import SequenceModel, music_model, speech_model
+from gatedrnn.units import UNITS
 
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ class Plan:
     """What is measured. seconds : for each configuration, unless three rounds take longer. base : of the growth."""
 
     kinds: tuple[str, ...] = ("music", "speech")
-    units: tuple[str, ...] = UNITS
+    units: tuple[str, ...] = tuple(UNITS)
     T: tuple[int, ...] = (128, 1000)
     P: tuple[int, ...] = (1, 10)
     B: tuple[int, ...] = (1, 8, 32)

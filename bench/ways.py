@@ -24,7 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatedrnn.batching import Batch
 from gatedrnn.cells import CELLS
-from gatedrnn.model import GATES, SequenceModel
+from gatedrnn.model import SequenceModel
+from gatedrnn.units import UNITS
 
 RATE = 1e-4  # of the plain gradient step
 
@@ -116,7 +117,7 @@ def product_parts(model: SequenceModel, x: Tensor, target: Tensor) -> dict[str, 
     At once: x W and h W_out; backward, d W_out^T and the gradients of W_out, U and W. The gradient of x is not needed.
     The factors lie contiguous in memory and, within the loop, stay in the cache: no form of them is faster here.
     """
-    (P, T, B, D), H, g, K = x.shape, model.hidden_size, GATES[model.unit], model.output.width
+    (P, T, B, D), H, g, K = x.shape, model.hidden_size, len(UNITS[model.unit].gates), model.output.width
     widths = (2 * H, H) if model.unit == "gru" else (g * H,)
     W, W_out, flat = torch.randn(P, D, g * H), torch.randn(P, H, K), x.flatten(1, 2)
     h, states = torch.randn(P, B, H), torch.randn(P, T * B, H)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from gatedrnn.cells import UNITS
 from gatedrnn.figures import cell_diagram, use_style
-
-TITLES = {"tanh": "tanh unit", "gru": "GRU", "lstm": "LSTM"}
+from gatedrnn.units import UNITS
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
         for text in [text for text in ax.texts if text.get_position()[1] < -0.6]:
             text.remove()  # the equations, which the chapters show
         ax.set(ylim=(-0.7, 6.3))
-        ax.set_title(TITLES[unit], fontsize=16, loc="center")
+        ax.set_title("tanh unit" if unit == "tanh" else UNITS[unit].title, fontsize=16, loc="center")
     path = Path(__file__).resolve().parents[1] / "book" / "_static" / "three_units.png"
     figure.savefig(path, dpi=100, bbox_inches="tight", pad_inches=0.1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gatedrnn.cells import UNITS
+from gatedrnn.units import UNITS
 
 WAYS = {"ours", "cells", "torch.nn", "products", "jax", "jax vmap"}
 

@@ -8,8 +8,8 @@ from gatedrnn.cells import CELLS, GRUCell, LSTMCell, TanhCell
 from gatedrnn.datasets import Batch, make_batch
 from gatedrnn.diagnostics import gate_activations, gradient_flow, saturation, step_jacobian
 from gatedrnn.model import music_model, speech_model
+from gatedrnn.units import UNITS
 
-UNITS = ("tanh", "gru", "lstm")
 NAMES = {
     "tanh": {"h"},
     "gru": {"z", "r", "h_tilde", "h"},

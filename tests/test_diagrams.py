@@ -4,12 +4,11 @@ from itertools import combinations
 
 import matplotlib.pyplot as plt
 import pytest
-import torch
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from gatedrnn.cells import CELLS, UNITS
-from gatedrnn.diagrams import COLORS, DIM, DIM_TEXT, EQUATIONS, INK, PARTS, cell_diagram
+from gatedrnn.diagrams import DIM, DIM_TEXT, INK, cell_diagram
+from gatedrnn.units import UNITS
 
 
 @pytest.fixture(autouse=True)
@@ -31,28 +30,20 @@ def arrow_tips(ax) -> list[tuple[float, float]]:
     return [tuple(p._posA_posB[1]) for p in ax.patches if isinstance(p, FancyArrowPatch)]
 
 
-def test_every_unit_has_a_colour_and_its_parts_are_what_the_cell_computes():
-    assert set(COLORS) == set(PARTS) == set(UNITS) and len(set(COLORS.values())) == 3
-    for unit, cell in CELLS.items():
-        h = torch.zeros(1, 2)
-        computed = cell(2, 2).gates(h, (h, h) if unit == "lstm" else h)
-        assert set(PARTS[unit]) == set(EQUATIONS[unit]) == set(computed)
-
-
 @pytest.mark.parametrize("unit", UNITS)
 def test_nothing_lit_is_everything_at_full_strength(unit):
     ax = cell_diagram(unit)
     assert {to_hex(text.get_color()).upper() for text in ax.texts} == {INK}
     assert {to_hex(line.get_color()).upper() for line in ax.lines} == {INK}
-    assert sum("=" in text.get_text() for text in ax.texts) == len(PARTS[unit])
+    assert sum("=" in text.get_text() for text in ax.texts) == len(UNITS[unit].parts)
 
 
-@pytest.mark.parametrize(("unit", "part"), [(unit, part) for unit in UNITS for part in PARTS[unit]])
+@pytest.mark.parametrize(("unit", "part"), [(unit, part) for unit in UNITS for part in UNITS[unit].parts])
 def test_a_lit_part_takes_its_equation_with_it_and_dims_the_rest(unit, part):
     ax = cell_diagram(unit, [part])
     equations = [text for text in ax.texts if "=" in text.get_text()]
     colors = [to_hex(text.get_color()).upper() for text in equations]
-    assert colors == [INK if name == part else DIM_TEXT for name in PARTS[unit]]
+    assert colors == [INK if name == part else DIM_TEXT for name in UNITS[unit].parts]
     lines = {to_hex(line.get_color()).upper() for line in ax.lines}
     assert lines == ({INK} if unit == "tanh" else {INK, DIM})
 
@@ -60,9 +51,9 @@ def test_a_lit_part_takes_its_equation_with_it_and_dims_the_rest(unit, part):
 def test_the_colour_of_the_unit_marks_what_is_lit():
     boxes = [p for p in cell_diagram("gru", ["z"]).patches if isinstance(p, FancyBboxPatch)]
     edges = [to_hex(box.get_edgecolor()).upper() for box in boxes]
-    assert edges.count(COLORS["gru"]) == 1  # the update gate; the frame and the other boxes are dim
+    assert edges.count(UNITS["gru"].color) == 1  # the update gate; the frame and the other boxes are dim
     boxes = [p for p in cell_diagram("gru").patches if isinstance(p, FancyBboxPatch)]
-    assert [to_hex(box.get_edgecolor()).upper() for box in boxes].count(COLORS["gru"]) == 3
+    assert [to_hex(box.get_edgecolor()).upper() for box in boxes].count(UNITS["gru"].color) == 3
 
 
 def test_peepholes_are_dashed_and_can_be_left_out():

@@ -22,8 +22,7 @@ from gatedrnn.generation import (
     unstandardise,
 )
 from gatedrnn.model import music_model, speech_model
-
-UNITS = ("tanh", "gru", "lstm")
+from gatedrnn.units import UNITS
 
 
 @pytest.fixture

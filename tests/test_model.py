@@ -6,6 +6,7 @@ import torch
 from gatedrnn.datasets import make_batch
 from gatedrnn.model import SequenceModel, music_model, speech_model
 from gatedrnn.outputs import BernoulliOutput, GaussianMixtureOutput
+from gatedrnn.units import UNITS
 
 FORMS = [("tanh", {}), ("gru", {}), ("gru", {"reset": "after"}), ("lstm", {}), ("lstm", {"peepholes": False})]
 
@@ -98,7 +99,7 @@ def test_an_unknown_unit_lists_the_known_ones(make):
         make("elman")
 
 
-@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("unit", UNITS)
 def test_hidden_size_zero_is_refused(unit):
     with pytest.raises(ValueError, match="hidden_size must be an integer of at least 1"):
         music_model(unit, 0)

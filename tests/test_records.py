@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from gatedrnn import records, study
+from gatedrnn.units import UNITS
 
 
 def made(unit="gru", data="jsb_chorales", test=(8.0, 8.2, 8.4), seeds=(1, 2, 3)):
@@ -152,7 +153,7 @@ def test_the_table_is_shown_with_intervals_beside_the_paper():
 def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
     """Each committed record is readable, in its place, and made with the settings that the study declares now."""
     found = records.read_all(root / "book" / "results")
-    assert {record["unit"] for record in found if record["data"] == "bach_chorales"} == {"tanh", "gru", "lstm"}
+    assert {record["unit"] for record in found if record["data"] == "bach_chorales"} == set(UNITS)
     for record in found:
         cell = study.Cell(record["column"], record["data"], record["unit"])
         path = records.path_of(root / "book" / "results", cell.column, cell.data, cell.unit)
@@ -199,7 +200,7 @@ def test_the_grid_is_complete_and_nothing_else_is_recorded(root):
     assert sorted(found) == sorted(cells)
 
 
-@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("unit", UNITS)
 def test_kept_parameters_give_the_recorded_score(root, unit):
     folder = root / "book" / "results"
     recorded = records.read(records.path_of(folder, "paper", "bach_chorales", unit))["runs"][0]["scores"]["test"]

@@ -16,6 +16,7 @@ from gatedrnn.datasets import Dataset
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
 from gatedrnn.training import Protocol, TrainingDiverged, evaluate, train
+from gatedrnn.units import UNITS
 
 SHORT = Protocol(batch_size=3, max_epochs=4, patience=2)
 
@@ -42,7 +43,7 @@ def curves(history):
     return {k: v for k, v in dataclasses.asdict(history).items() if k != "seconds"}
 
 
-@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 def test_a_population_gives_what_single_runs_give(data, unit, optimizer):
     """Different seeds, different rates, members that stop at different epochs: each as if it were alone."""

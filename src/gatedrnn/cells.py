@@ -11,6 +11,8 @@ W (D, H), U (H, H), b (H), peepholes V (H), because a diagonal matrix is a vecto
 import torch
 from torch import Tensor, nn
 
+from .checks import check_sizes
+
 
 class Cell(nn.Module):
     """What the three units share: sizes, parameters, and the two ways of looking at a step.
@@ -146,17 +148,3 @@ class LSTMCell(Cell):
 
 
 CELLS = {"tanh": TanhCell, "gru": GRUCell, "lstm": LSTMCell}
-UNITS = tuple(CELLS)
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise ValueError, naming the size, unless every one is an integer of at least 1."""
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, not {size!r}")
-
-
-def check_unit(unit: str) -> None:
-    """Raise ValueError, listing the known units, for an unknown one."""
-    if unit not in CELLS:
-        raise ValueError(f"unknown unit {unit!r}: the known units are {', '.join(UNITS)}")

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from . import sources
+from .units import check_unit
 
 # Whatever needs torch is imported where it is used, so that --help and `data` answer at once.
 
@@ -37,13 +38,6 @@ def known(check: Callable[[str], object]) -> Callable[[str], str]:
         return value
 
     return callback
-
-
-def check_unit(unit: str) -> None:
-    """Raise ValueError for anything but the three units."""
-    from . import cells
-
-    cells.check_unit(unit)
 
 
 @data.command("list")

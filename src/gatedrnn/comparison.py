@@ -13,6 +13,7 @@ import numpy as np
 
 from . import records
 from .training import History
+from .units import UNITS
 
 SUPPORTED, AGAINST, OPEN, MISSING = "supported", "not supported", "no conclusion", "no record"
 MIXED = "mixed"  # supported on some data sets and not supported on others
@@ -137,7 +138,7 @@ def faster_by_clock(found: Found, column: str, name: str, unit: str, data: Itera
 
 def verdicts(found: Found, column: str, name: str, data: Iterable[str]) -> dict[str, str]:
     """Claim -> verdict on one data set. data : the sets with models of the same size, for the clock."""
-    there = {unit: found.get((column, name, unit)) for unit in ("tanh", "gru", "lstm")}
+    there = {unit: found.get((column, name, unit)) for unit in UNITS}
     tanh, claims = there["tanh"], {}
     for unit, title in (("gru", "GRU"), ("lstm", "LSTM")):
         known = tanh and there[unit]

@@ -13,34 +13,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.patheffects import withStroke
 
-# Okabe and Ito's palette, readable with any colour vision; each unit keeps its colour all through the book.
-COLORS = {"tanh": "#D55E00", "gru": "#0072B2", "lstm": "#009E73"}
+from .units import UNITS, check_unit
+
 INK, DIM, DIM_TEXT, FRAME, PAPER = "#222222", "#C4C4C4", "#8A8A8A", "#F7F7F7", "#FFFFFF"
 INCHES = 0.58  # of one unit of the drawing
-
-PARTS = {
-    "tanh": ("h",),
-    "gru": ("z", "r", "h_tilde", "h"),
-    "lstm": ("f", "i", "c_tilde", "c", "o", "h"),
-}
-EQUATIONS = {
-    "tanh": {"h": r"$h_t = \tanh(W x_t + U h_{t-1})$"},
-    "gru": {
-        "z": r"$z_t = \sigma(W_z x_t + U_z h_{t-1})$",
-        "r": r"$r_t = \sigma(W_r x_t + U_r h_{t-1})$",
-        "h_tilde": r"$\tilde{h}_t = \tanh(W x_t + U\,(r_t \odot h_{t-1}))$",
-        "h": r"$h_t = (1 - z_t) \odot h_{t-1} + z_t \odot \tilde{h}_t$",
-    },
-    "lstm": {
-        "f": r"$f_t = \sigma(W_f x_t + U_f h_{t-1}%s)$",
-        "i": r"$i_t = \sigma(W_i x_t + U_i h_{t-1}%s)$",
-        "c_tilde": r"$\tilde{c}_t = \tanh(W_c x_t + U_c h_{t-1})$",
-        "c": r"$c_t = f_t \odot c_{t-1} + i_t \odot \tilde{c}_t$",
-        "o": r"$o_t = \sigma(W_o x_t + U_o h_{t-1}%s)$",
-        "h": r"$h_t = o_t \odot \tanh(c_t)$",
-    },
-}
-PEEPHOLES = {"f": r" + V_f \odot c_{t-1}", "i": r" + V_i \odot c_{t-1}", "o": r" + V_o \odot c_t"}
 
 Point = tuple[float, float]
 
@@ -242,19 +218,18 @@ def _lstm(d: _Canvas, peepholes: bool):
 def cell_diagram(unit: str, lit: Iterable[str] = (), ax: Axes | None = None, *, peepholes: bool = True) -> Axes:
     """Draw one step of a unit ("tanh", "gru", "lstm") with its equations below; the parts in `lit` stand out.
 
-    Parts: tanh "h"; GRU "z", "r", "h_tilde", "h"; LSTM "f", "i", "c_tilde", "c", "o", "h". With nothing lit the whole
+    Parts: tanh "h"; GRU "z", "r", "h_tilde", "h"; LSTM "i", "f", "c_tilde", "c", "o", "h". With nothing lit the whole
     diagram has full strength. A circle with a dot is a product number by number, one with a cross a sum; a dot on a
     line is a fork; lines that cross on a bridge do not meet; dashed lines are peepholes (LSTM, left out with
     peepholes=False). Raises ValueError for an unknown unit or part, and lists the known ones.
     """
-    if unit not in PARTS:
-        raise ValueError(f"unknown unit {unit!r}: the known units are {', '.join(PARTS)}")
-    lit = frozenset(lit)
-    if not lit <= set(PARTS[unit]):
-        unknown = ", ".join(sorted(lit - set(PARTS[unit])))
-        raise ValueError(f"unknown part {unknown} of {unit}: the known parts are {', '.join(PARTS[unit])}")
+    check_unit(unit)
+    lit, parts = frozenset(lit), UNITS[unit].parts
+    if not lit <= set(parts):
+        unknown = ", ".join(sorted(lit - set(parts)))
+        raise ValueError(f"unknown part {unknown} of {unit}: the known parts are {', '.join(parts)}")
     width, top, columns = {"tanh": (7.1, 3.4, 1), "gru": (10.4, 5.75, 2), "lstm": (10.9, 5.95, 2)}[unit]
-    rows = len(PARTS[unit]) // columns
+    rows = len(parts) // columns
     bottom = -1.0 - 0.55 * rows
     if ax is None:
         ax = plt.figure(figsize=(INCHES * (width + 0.15), INCHES * (top - bottom)), layout="none").add_axes(
@@ -262,15 +237,13 @@ def cell_diagram(unit: str, lit: Iterable[str] = (), ax: Axes | None = None, *, 
         )
     ax.set(xlim=(-0.15, width), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
-    canvas = _Canvas(ax, COLORS[unit], lit)
+    canvas = _Canvas(ax, UNITS[unit].color, lit)
     if unit == "lstm":
         _lstm(canvas, peepholes)
     else:
         {"tanh": _tanh, "gru": _gru}[unit](canvas)
-    for k, part in enumerate(PARTS[unit]):
-        text = EQUATIONS[unit][part]
-        if "%s" in text:
-            text = text % (PEEPHOLES[part] if peepholes else "")
+    for k, part in enumerate(parts):
+        text = f"${UNITS[unit].equation(part, peepholes=peepholes)}$"
         column, row = divmod(k, rows)
         at = (width / 2, -1.1) if columns == 1 else (0.15 + column * (0.2 + width / 2), -1.1 - 0.55 * row)
         canvas.label(part, at, text, 13, "center" if columns == 1 else "left")

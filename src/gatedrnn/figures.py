@@ -18,8 +18,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from .diagrams import COLORS, INK, cell_diagram
+from .diagrams import INK, cell_diagram
 from .generation import LOWEST_PITCH, PITCHES, held_notes
+from .units import SYMBOLS, UNITS
 
 __all__ = [
     "COLORS",
@@ -33,20 +34,10 @@ __all__ = [
     "use_style",
 ]
 
-NAMES = {"tanh": "tanh", "gru": "GRU", "lstm": "LSTM"}
-MARKERS = {"tanh": "o", "gru": "s", "lstm": "^"}  # so that the units can be told apart without colour
-SYMBOLS = {
-    "z": "$z_t$",
-    "r": "$r_t$",
-    "h_tilde": r"$\tilde{h}_t$",
-    "h": "$h_t$",
-    "i": "$i_t$",
-    "f": "$f_t$",
-    "c_tilde": r"$\tilde{c}_t$",
-    "c": "$c_t$",
-    "o": "$o_t$",
-}
-GATES = ("z", "r", "i", "f", "o")  # between 0 and 1; everything else may be negative
+COLORS = {name: unit.color for name, unit in UNITS.items()}
+NAMES = {name: unit.title for name, unit in UNITS.items()}
+MARKERS = {name: unit.marker for name, unit in UNITS.items()}
+SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
 WIDTH = 6.0  # inches; at 360 pixels, a phone, 12-point type is then still 10 pixels high
 
 
@@ -212,10 +203,12 @@ def gate_map(
     for ax, (name, values) in zip(axes[-len(names) :], arrays.items(), strict=True):
         limit = float(np.quantile(np.abs(values), 0.9)) or 1.0 if name == "c" else 1.0
         edges = np.arange(len(values) + 1), np.arange(values.shape[1] + 1) + 0.5
-        scale = {"cmap": "BuPu", "vmin": 0} if name in GATES else {"cmap": "PuOr", "vmin": -limit}
+        scale = {"cmap": "BuPu", "vmin": 0} if name in SIGMOID_GATES else {"cmap": "PuOr", "vmin": -limit}
         mesh = ax.pcolormesh(*edges, values[:, order].T, vmax=limit, rasterized=True, **scale)
         bar_ = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
-        bar_.set_label(SYMBOLS.get(name, name), rotation=0, fontsize=16, labelpad=12, va="center")
+        bar_.set_label(
+            f"${SYMBOLS[name]}$" if name in SYMBOLS else name, rotation=0, fontsize=16, labelpad=12, va="center"
+        )
         bar_.locator = MaxNLocator(2)
         _time_axis(ax, len(values), None, None)
         ax.set_yticks([1, values.shape[1]])

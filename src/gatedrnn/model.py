@@ -11,14 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .cells import CELLS, check_sizes, check_unit
+from .cells import CELLS
+from .checks import check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput
 from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
-
-# Table 1 of the paper: hidden units that give the three units about the same number of recurrent parameters.
-MUSIC_SIZES = {"tanh": 100, "gru": 46, "lstm": 36}
-SPEECH_SIZES = {"tanh": 400, "gru": 227, "lstm": 195}
-GATES = {"tanh": 1, "gru": 3, "lstm": 4}
+from .units import UNITS, check_unit
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class SequenceModel:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of one member, in the order in which theta holds them."""
-        D, H, g, K = self.input_size, self.hidden_size, GATES[self.unit], self.output.width
+        D, H, g, K = self.input_size, self.hidden_size, len(UNITS[self.unit].gates), self.output.width
         shapes = {"W": (D, g * H), "U": (H, g * H), "b": (g * H,)}
         if self.unit == "lstm" and self.peepholes:
             shapes["V"] = (3 * H,)
@@ -143,12 +140,12 @@ class SequenceModel:
 def music_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:
     """The paper's model of music: 88 pitches in and out, the size of Table 1 unless another is given."""
     check_unit(unit)
-    size = MUSIC_SIZES[unit] if hidden_size is None else hidden_size
+    size = UNITS[unit].music_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 88, size, BernoulliOutput(88), **options)
 
 
 def speech_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:
     """The paper's model of speech: 20 samples in, a mixture of 20 Gaussians over the next 10 out."""
     check_unit(unit)
-    size = SPEECH_SIZES[unit] if hidden_size is None else hidden_size
+    size = UNITS[unit].speech_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 20, size, GaussianMixtureOutput(), **options)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cells import check_sizes
+from .checks import check_sizes
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import torch
 from scipy.stats import t as student
 
 from .sources import atomic
+from .units import UNITS
 
 SCHEMA = 1
 CURVE = ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")
@@ -115,7 +116,7 @@ def check(record: dict, where: str = "the record") -> None:
     try:
         ok = record["schema"] == SCHEMA
         settings, search, runs = record["settings"], record["search"], record["runs"]
-        ok &= record["unit"] in ("tanh", "gru", "lstm") and {"recurrent", "all"} <= record["parameters"].keys()
+        ok &= record["unit"] in UNITS and {"recurrent", "all"} <= record["parameters"].keys()
         ok &= len(search["curves"]) == len(settings["learning_rates"]) and len(runs) == len(settings["seeds"])
         ok &= search["chosen"] in settings["learning_rates"]
         for c in [*search["curves"], *(run["curve"] for run in runs)]:
@@ -165,7 +166,7 @@ def table(records: list[dict]) -> pd.DataFrame:
 
 def _place(record: dict) -> list[tuple[int, str]]:
     """Where a record stands: by column, data set and unit; names that the paper's table does not have come last."""
-    orders = {"column": ["paper", "today"], "data": list(PAPER_TABLE_2), "unit": ["tanh", "gru", "lstm"]}
+    orders = {"column": ["paper", "today"], "data": list(PAPER_TABLE_2), "unit": list(UNITS)}
     return [((known + [record[name]]).index(record[name]), record[name]) for name, known in orders.items()]
 
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from . import records, sources
 from .batching import count_steps
-from .cells import UNITS
 from .datasets import load
-from .model import MUSIC_SIZES, SPEECH_SIZES, SequenceModel, music_model, speech_model
+from .model import SequenceModel, music_model, speech_model
 from .training import Protocol, evaluate, train
+from .units import UNITS
 
 # Caps: (epochs, patience) by data set. The more steps an epoch has, the fewer epochs can be afforded.
 EPOCHS = {
@@ -106,8 +106,9 @@ class Cell:
 
     @property
     def model(self) -> SequenceModel:
-        make, sizes = (speech_model, SPEECH_SIZES) if self.data in SPEECH else (music_model, MUSIC_SIZES)
-        return make(self.unit, hidden_size=COLUMNS[self.column].widen * sizes[self.unit])
+        unit = UNITS[self.unit]
+        make, size = (speech_model, unit.speech_size) if self.data in SPEECH else (music_model, unit.music_size)
+        return make(self.unit, hidden_size=COLUMNS[self.column].widen * size)
 
     @property
     def settings(self) -> dict:
@@ -132,7 +133,7 @@ class Cell:
 
 
 def grid(
-    columns=("paper", "today"), data=PAPER_MUSIC + SPEECH, units=UNITS, max_epochs: int | None = None
+    columns=("paper", "today"), data=PAPER_MUSIC + SPEECH, units=tuple(UNITS), max_epochs: int | None = None
 ) -> list[Cell]:
     """Every cell of the given columns, data sets and units; by default the whole study."""
     return [Cell(column, name, unit, max_epochs) for column in columns for name in data for unit in units]
