@@ -1,6 +1,7 @@
-"""pyproject.toml, constraints.txt and environment.yml say the same thing."""
+"""What is installed: pyproject.toml, constraints.txt and environment.yml agree, and a missing extra names itself."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,50 +18,65 @@ def project(root: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def pins(root: Path) -> list[Requirement]:
-    """The lines of the constraints file."""
+def pins(root: Path) -> dict[str, Requirement]:
+    """The constraints, by canonical name."""
     lines = (root / "constraints.txt").read_text(encoding="utf8").splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    by_name = {canonicalize_name(requirement.name): requirement for requirement in requirements}
+    assert len(by_name) == len(requirements), "a package is pinned twice"
+    return by_name
 
 
-@pytest.fixture(scope="module")
-def environment(root: Path) -> dict:
-    """The conda environment."""
-    return yaml.safe_load((root / "environment.yml").read_text(encoding="utf8"))
+def needs(project: dict, *extras: str) -> Iterator[Requirement]:
+    """What the package needs with some extras, those that an extra takes in included."""
+    optional = project["optional-dependencies"]
+    for line in [*project["dependencies"], *(line for extra in extras for line in optional[extra])]:
+        requirement = Requirement(line)
+        if requirement.name == project["name"]:
+            yield from needs(project, *requirement.extras)
+        else:
+            yield requirement
 
 
-def test_constraints_are_exact_and_unique(pins: list[Requirement]):
-    names = [canonicalize_name(pin.name) for pin in pins]
-    assert len(names) == len(set(names))
-    for pin in pins:
+def names(project: dict, *extras: str) -> set[str]:
+    """Canonical names of what the package needs with some extras."""
+    return {canonicalize_name(requirement.name) for requirement in needs(project, *extras)}
+
+
+def test_every_constraint_is_an_exact_public_version(pins: dict[str, Requirement]):
+    for pin in pins.values():
         (specifier,) = pin.specifier
         assert specifier.operator == "==" and Version(specifier.version).local is None and pin.url is None, pin
 
 
-def test_every_direct_dependency_is_pinned_within_its_bounds(project: dict, pins: list[Requirement]):
-    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    for requirement in (Requirement(line) for group in groups for line in group):
+def test_every_direct_dependency_is_pinned_within_its_bounds(project: dict, pins: dict[str, Requirement]):
+    for requirement in needs(project, *project["optional-dependencies"]):
         assert requirement.specifier, f"{requirement.name} has no lower bound"
-        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+        (pin,) = pins[canonicalize_name(requirement.name)].specifier
+        assert requirement.specifier.contains(pin.version), requirement
+
+
+def test_each_command_installs_what_it_needs_and_no_more(project: dict):
+    assert {"torch", "numpy"} <= names(project) and len(names(project)) <= 6
+    assert "numba" not in names(project, "book")
+    for extra in ("study", "bench", "test"):
+        assert "numba" in names(project, extra), extra
+    assert names(project, "book") | names(project, "study") < names(project, "test")
 
 
 def test_jupyter_book_stays_at_version_1(project: dict):
-    (book,) = [Requirement(line) for line in project["optional-dependencies"]["book"] if "jupyter-book" in line]
+    (book,) = [requirement for requirement in needs(project, "book") if requirement.name == "jupyter-book"]
     assert not book.specifier.contains("2.0.0") and not book.specifier.contains("0.15.1")
 
 
-def test_conda_installs_the_same(project: dict, environment: dict):
-    assert set(environment) == {"name", "channels", "dependencies"}
-    assert environment["channels"] == ["conda-forge"]
+def test_conda_installs_the_same(root: Path, project: dict):
+    environment = yaml.safe_load((root / "environment.yml").read_text(encoding="utf8"))
     *conda, pip = environment["dependencies"]
-    conda = {requirement.name: requirement for requirement in map(Requirement, conda)}
-    assert set(conda) == {"python", "pip"}
-    allowed = Requirement(f"python{project['requires-python']}").specifier
-    tried = [f"3.{minor}" for minor in range(9, 16)]
-    assert [v for v in tried if conda["python"].specifier.contains(v)] == [v for v in tried if allowed.contains(v)]
-    assert set(pip) == {"pip"}
-    options = [line for line in pip["pip"] if line.startswith("-")]
-    assert pip["pip"] == options, "everything comes from the project itself"
-    assert "-c constraints.txt" in options and "-e .[book,test,study]" in options
-    assert {"book", "test"} <= set(project["optional-dependencies"])
+    (python,) = [requirement for requirement in map(Requirement, conda) if requirement.name == "python"]
+    assert python.specifier == Requirement(f"python{project['requires-python']}").specifier
+    (constraints,) = [line.removeprefix("-c ") for line in pip["pip"] if line.startswith("-c ")]
+    assert (root / constraints).is_file()
+    (editable,) = [line.removeprefix("-e ") for line in pip["pip"] if line.startswith("-e ")]
+    installed = Requirement(f"{project['name']}{editable.removeprefix('.')}").extras
+    assert names(project, "book", "test", "study") <= names(project, *installed)
+    assert len(pip["pip"]) == 2, "everything else comes from the project itself"

@@ -1,22 +1,23 @@
 """Sphinx extension: the directive `{environment}`, a table of the versions that built the book."""
 
 import platform
-import re
 from importlib.metadata import requires, version
 
 from docutils import nodes
+from packaging.requirements import Requirement
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 
-def direct_dependencies(extra: str = "book") -> list[str]:
-    """Names of the package's own dependencies and of those of one extra, sorted."""
-    names = []
-    for requirement in requires("gatedrnn"):
-        name, _, marker = requirement.partition(";")
-        if not marker or f'extra == "{extra}"' in marker:
-            names.append(re.match(r"[\w.-]+", name)[0])
-    return sorted(names, key=str.lower)
+def direct_dependencies(*extras: str) -> set[str]:
+    """Names of the package's own dependencies and of those of some extras, with what an extra takes in."""
+    names = set()
+    for requirement in map(Requirement, requires("gatedrnn") or ()):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            own = requirement.name == "gatedrnn"
+            names |= direct_dependencies(*requirement.extras) if own else {requirement.name}
+    return names
 
 
 class Environment(SphinxDirective):
@@ -25,7 +26,7 @@ class Environment(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Build the table."""
         rows = [("Python", platform.python_version()), ("gatedrnn", version("gatedrnn"))]
-        rows += [(name, version(name)) for name in direct_dependencies()]
+        rows += [(name, version(name)) for name in sorted(direct_dependencies("book"), key=str.lower)]
         lines = ["| software | version |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)]
         return self.parse_text_to_nodes("\n".join(lines))
 
