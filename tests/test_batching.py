@@ -9,6 +9,7 @@ from gatedrnn.batching import (
     check_sequences,
     count_steps,
     epoch_batches,
+    epoch_plan,
     evaluation_batches,
     make_batch,
     padding_fraction,
@@ -190,3 +191,18 @@ def test_nothing_to_batch():
     for sequences, size in (([], 2), (music([2]), 0)):
         with pytest.raises(DataError, match="one sequence at least, and a batch size of 1"):
             next(epoch_batches(sequences, "music", size, [0], 0))
+
+
+def test_members_may_have_an_order_of_their_own():
+    lengths, seeds = [5, 9, 9, 8, 3, 2, 2, 7, 6, 4, 1], [3, 4, 5]
+    together = epoch_plan(lengths, 2, seeds, 7, "own")
+    orders = set()
+    for p, seed in enumerate(seeds):
+        alone = epoch_plan(lengths, 2, [seed], 7, "own")
+        assert [chosen[p].tolist() for _, chosen in together] == [chosen[0].tolist() for _, chosen in alone]
+        assert all(both >= one for (both, _), (one, _) in zip(together, alone, strict=True))
+        seen = [i for _, chosen in alone for i in chosen[0].tolist()]
+        assert sorted(seen) == list(range(len(lengths)))
+        orders.add(tuple(lengths[chosen[0][0]] for _, chosen in alone))
+    assert len(orders) == 3
+    assert all(T >= max(lengths[i] for i in chosen.flat) for T, chosen in together)

@@ -114,6 +114,38 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING) -
     return found
 
 
+def epoch_plan(
+    lengths: Sequence[int], batch_size: int, seeds: Sequence[int], epoch: int, order: str = "shared"
+) -> list[tuple[int, np.ndarray]]:
+    """Which sequences meet in which batch of an epoch: pairs of a padded length T and indices (P or 1, B).
+
+    Each member sees every sequence once. Buckets of similar length (see `buckets`) are the same for all; a member's
+    seed, with the epoch, decides which sequences of a bucket share a batch. The order of the batches is decided by the
+    epoch alone ("shared", so that all members share each batch's length), or by the member's seed as well ("own", and a
+    batch is padded to the longest of the members'). Either way the member with seed s sees exactly what a single run
+    with seed s sees. P is 1 where all seeds are equal.
+    """
+    members = sorted(set(seeds)) if len(set(seeds)) == 1 else list(seeds)
+    generators = [np.random.default_rng(np.random.SeedSequence([int(seed), int(epoch)])) for seed in members]
+    slots = []
+    for bucket in buckets(lengths, batch_size):
+        orders = np.stack([generator.permutation(bucket) for generator in generators])
+        for stop in range(len(bucket) % batch_size or batch_size, len(bucket) + 1, batch_size):
+            slots.append((lengths[bucket[0]], orders[:, max(stop - batch_size, 0) : stop]))
+    common = np.random.default_rng(np.random.SeedSequence([int(epoch)]))
+    if order == "shared":
+        return [slots[slot] for slot in common.permutation(len(slots))]
+    whole = [slot for slot in slots if slot[1].shape[1] == batch_size]
+    turns = np.stack([generator.permutation(len(whole)) for generator in generators]).T  # (slots, P)
+    mixed = [
+        (max(whole[slot][0] for slot in turn), np.stack([whole[slot][1][p] for p, slot in enumerate(turn)]))
+        for turn in turns
+    ]
+    for short in (slot for slot in slots if slot[1].shape[1] < batch_size):  # one at most; its place is common to all
+        mixed.insert(int(common.integers(len(slots))), short)
+    return mixed
+
+
 def epoch_batches(
     sequences: Sequence[np.ndarray],
     kind: str,
@@ -121,29 +153,16 @@ def epoch_batches(
     seeds: Sequence[int],
     epoch: int,
     dtype: torch.dtype = torch.float32,
+    order: str = "shared",
 ) -> Iterator[Batch]:
-    """The batches of one epoch, with leading axis P = len(seeds), or 1 where all seeds are equal.
-
-    Each member sees every sequence once. Buckets of similar length (see `buckets`) are the same for all; a member's
-    seed, with the epoch, decides which sequences of a bucket share a batch; the epoch alone decides the order in which
-    batches come. So all members share each batch's padded length, and the member with seed s sees exactly what a
-    single run with seed s sees. Raises DataError as `check_sequences`.
+    """The batches of one epoch, as `epoch_plan` puts them together, with leading axis P = len(seeds), or 1 where all
+    seeds are equal. Raises DataError as `check_sequences`.
     """
     if not len(sequences) or batch_size < 1:
         raise DataError("An epoch needs one sequence at least, and a batch size of 1 or more.")
     check_sequences(sequences, kind)
-    steps = [count_steps(sequence) for sequence in sequences]
-    found = buckets(steps, batch_size)
-    members = sorted(set(seeds)) if len(set(seeds)) == 1 else list(seeds)
-    generators = [np.random.default_rng(np.random.SeedSequence([int(seed), int(epoch)])) for seed in members]
-    slots = []
-    for bucket in found:
-        orders = [generator.permutation(bucket) for generator in generators]
-        for stop in range(len(bucket) % batch_size or batch_size, len(bucket) + 1, batch_size):
-            part = slice(max(stop - batch_size, 0), stop)
-            slots.append((steps[bucket[0]], [order[part] for order in orders]))
-    for slot in np.random.default_rng(np.random.SeedSequence([int(epoch)])).permutation(len(slots)):
-        longest, chosen = slots[slot]
+    lengths = [count_steps(sequence) for sequence in sequences]
+    for longest, chosen in epoch_plan(lengths, batch_size, seeds, epoch, order):
         yield _assemble([[sequences[i] for i in indices] for indices in chosen], kind, longest, dtype)
 
 
