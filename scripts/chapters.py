@@ -1,7 +1,11 @@
 """Executing chapters: shared by the build (into its cache) and by `make execute` (in place)."""
 
+import multiprocessing
+import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -40,20 +44,37 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
         return notebook, time.perf_counter() - start
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, even killed: it would wait for work for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def execute_all(paths: Iterable[Path], keep: Callable[[Path, nbformat.NotebookNode, float], None]) -> bool:
     """Run notebooks, two at a time, handing each finished one to `keep`; say what happens; true if none failed."""
     failed = False
-    with ProcessPoolExecutor(PROCESSES) as pool:
-        waiting = {pool.submit(execute, path): path for path in paths}
-        print(f"executing {len(waiting)} chapters, {PROCESSES} at a time", flush=True)
-        for future in as_completed(waiting):
-            path = waiting[future]
-            try:
-                notebook, seconds = future.result()
-            except CellExecutionError as error:
-                failed = True
-                print(f"  {path.stem}: a cell failed\n{error}", file=sys.stderr, flush=True)
-                continue
-            print(f"  {path.stem}: {seconds:.0f} s", flush=True)
-            keep(path, notebook, seconds)
+    with ProcessPoolExecutor(PROCESSES, initializer=end_with_parent) as pool:
+        try:
+            waiting = {pool.submit(execute, path): path for path in paths}
+            print(f"executing {len(waiting)} chapters, {PROCESSES} at a time", flush=True)
+            for future in as_completed(waiting):
+                path = waiting[future]
+                try:
+                    notebook, seconds = future.result()
+                except CellExecutionError as error:
+                    failed = True
+                    print(f"  {path.stem}: a cell failed\n{error}", file=sys.stderr, flush=True)
+                    continue
+                print(f"  {path.stem}: {seconds:.0f} s", flush=True)
+                keep(path, notebook, seconds)
+        except BaseException:  # interrupted: the pool would wait for the chapters at work
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
     return not failed
