@@ -21,7 +21,11 @@ NUMBER = re.compile(
     r"((?<![\w.])[-+]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+)(?![\w]))"
 )
 EMBEDDED = re.compile(r"data:([\w/+.-]+);base64,[A-Za-z0-9+/=\s]+")
-PICTURES = ("image/png", "image/jpeg", "application/papermill.record/image/png")
+PICTURES = (
+    "image/png",
+    "image/jpeg",
+    "application/papermill.record/image/png",
+)
 
 
 def pieces(text: str) -> list[str]:
@@ -47,10 +51,12 @@ def same_output(left: str, right: str) -> bool:
     if len(lefts) != len(rights):
         return False
     text_agrees = all(
-        a.split() == b.split() for a, b in zip(lefts[::2], rights[::2], strict=True)
+        a.split() == b.split()
+        for a, b in zip(lefts[::2], rights[::2], strict=True)
     )
     return text_agrees and all(
-        same_number(a, b) for a, b in zip(lefts[1::2], rights[1::2], strict=True)
+        same_number(a, b)
+        for a, b in zip(lefts[1::2], rights[1::2], strict=True)
     )
 
 
@@ -93,7 +99,9 @@ def start_manager(**kwargs) -> KernelManager:
     """A kernel manager with sockets in a folder of its own: kernels that start together can be given the same port."""
     folder = tempfile.mkdtemp(dir=SOCKETS.name)
     return KernelManager(
-        transport="ipc", connection_file=str(Path(folder) / "kernel.json"), **kwargs
+        transport="ipc",
+        connection_file=str(Path(folder) / "kernel.json"),
+        **kwargs,
     )
 
 

@@ -13,7 +13,8 @@ from chapters import ROOT, execute_all
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
     """Drop what changes from run to run or from machine to machine."""
-    notebook.metadata = {
+    own = {name: notebook.metadata[name] for name in ("lesson",) if name in notebook.metadata}
+    notebook.metadata = own | {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -57,7 +58,7 @@ def test_the_chapters_of_the_contents_exist():
 def test_valid_and_stable(path: Path, notebook: nbformat.NotebookNode):
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}, "run `make execute`: it drops what varies"
+    assert set(notebook.metadata) - {"lesson"} == {"kernelspec", "language_info"}, "`make execute` drops what varies"
     assert notebook.metadata.language_info == {"name": "python"}
     assert not [cell.id for cell in notebook.cells if "execution" in cell.metadata]
     assert path.stat().st_size < 2_000_000
@@ -136,6 +137,74 @@ def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook
     for page in (ROOT / "index.md", ROOT / "README.md"):
         (row,) = [line for line in page.read_text(encoding="utf8").splitlines() if f"notebooks/{path.stem}" in line]
         assert row.rstrip(" |").endswith(f"| {minutes}"), f"{page.name}: {row}"
+
+
+# What a reader of a lesson meets before its quiz. Evidence is folded, or has an appendix; neither counts.
+BUDGET = {"words": 3500, "lines": 260, "longest cell": 20, "wide lines": 0, "asserts": 12, "glue": 0}
+FOLDED = {"hide-cell", "hide-input", "remove-cell", "remove-input"}
+PAGE_WIDTH = 79
+NOT_YET_NARROW = [*FIRST_CHAPTERS]  # a chapter leaves this list when it is written anew
+
+
+def visible_lines(cell: nbformat.NotebookNode) -> list[str]:
+    """The lines of code that a page shows of a cell, empty ones left out."""
+    shown = cell.cell_type == "code" and not FOLDED & set(cell.metadata.get("tags", ()))
+    return [line for line in cell.source.splitlines() if line.strip()] if shown else []
+
+
+def count_words(text: str) -> int:
+    """Words of prose: without displayed formulas and the lines of directives; a formula or code in a line is a word."""
+    text = re.sub(r"(?s)\$\$.*?\$\$", " ", text)
+    prose = [line for line in text.splitlines() if not re.match(r"```|:::|:[a-z-]+:", line)]
+    return len(re.findall(r"[A-Za-z][A-Za-z'-]*", re.sub(r"\$[^$]*\$|`[^`]*`", " x ", "\n".join(prose))))
+
+
+def lesson_size(notebook: nbformat.NotebookNode) -> Counter[str]:
+    """What stands before the quiz, in the units of the budget."""
+    size = Counter(dict.fromkeys(BUDGET, 0))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            before, *quiz = re.split(r"(?m)^## (?:Quiz|Exercises)", cell.source, maxsplit=1)
+            size["words"] += count_words(before)
+            if quiz:
+                break
+        lines = visible_lines(cell)
+        size["lines"] += len(lines)
+        size["longest cell"] = max(size["longest cell"], len(lines))
+        size["wide lines"] += sum(len(line) > PAGE_WIDTH for line in lines)
+        size["asserts"] += sum(line.lstrip().startswith("assert") for line in lines)
+        size["glue"] += sum("glue(" in line for line in lines)
+    return size
+
+
+def test_a_lesson_keeps_its_budget(notebook: nbformat.NotebookNode):
+    if not notebook.metadata.get("lesson"):
+        pytest.skip("not marked as a lesson")
+    size = lesson_size(notebook)
+    assert {name: size[name] for name in BUDGET if size[name] > BUDGET[name]} == {}, f"over its budget {BUDGET}"
+
+
+def test_no_visible_line_is_wider_than_the_page(path: Path, notebook: nbformat.NotebookNode):
+    wide = [line for cell in notebook.cells for line in visible_lines(cell) if len(line) > PAGE_WIDTH]
+    if path.stem in NOT_YET_NARROW:
+        assert wide, "take it off the list"
+    else:
+        assert wide == []
+
+
+def test_the_size_of_a_lesson_is_counted_right():
+    text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    quiz = "Two more.\n\n## Quiz\n\nNot counted."
+    cells = [
+        text("# A title\n\nIt's $h_t$, or `h`:\n$$ x = \\tanh y $$\n```{note}\n:class: tip\nInside it.\n```"),
+        code("x = 1\n\nassert x\n    assert x == 1\nglue('x', x)"),
+        code(f"y = {'1' * PAGE_WIDTH}"),
+        code("\n".join(["hidden"] * 50), metadata={"tags": ["hide-input"]}),
+        text(quiz),
+        code("after = 1"),
+    ]
+    expected = {"words": 10, "lines": 5, "longest cell": 4, "wide lines": 1, "asserts": 2, "glue": 1}
+    assert lesson_size(nbformat.v4.new_notebook(cells=cells)) == expected
 
 
 def test_opens_with_its_title(notebook: nbformat.NotebookNode):
