@@ -1,12 +1,14 @@
 """What several test modules share."""
 
 import importlib.util
+import json
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,3 +45,52 @@ def project_files(root: Path) -> list[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     return [root / name for name in names if name and (root / name).is_file()]
+
+
+AVERAGES = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
+
+
+def make_record(
+    unit="gru", test=(8.0, 8.2, 8.4), valid=(9.0, 8.5, 8.3, 8.4), pace=1.0, seeds=(1, 2, 3), data="jsb_chorales", **more
+) -> dict:
+    """A small record: other scores in every average and part, `pace` seconds an epoch."""
+    curve = {
+        "epoch": list(range(len(valid))),
+        "update": [10 * epoch for epoch in range(len(valid))],
+        "seconds": [pace * epoch for epoch in range(len(valid))],
+        "train": [None, *valid[1:]],
+        "valid": list(valid),
+        "valid_per_sequence": [nll + 0.1 for nll in valid],
+        "best_epoch": int(np.argmin(valid)),
+        "shrunk": 0,
+        "stop_reason": "patience",
+    }
+
+    def scores(nll: float) -> dict:
+        return {average: nll + 0.1 * k for k, average in enumerate(AVERAGES)} | {"steps": 100, "sequences": 2}
+
+    record = {
+        "schema": 1,
+        "column": "paper",
+        "data": data,
+        "unit": unit,
+        "settings": {"hidden_size": 4, "protocol": {}, "learning_rates": [1e-3, 1e-2], "seeds": list(seeds)},
+        "parameters": {"recurrent": 10, "all": 20},
+        "search": {"chosen": 1e-3, "curves": [curve, curve]},
+        "runs": [
+            {
+                "seed": seed,
+                "curve": curve,
+                "scores": {"train": scores(nll - 1), "valid": scores(nll - 0.5), "test": scores(nll)},
+            }
+            for seed, nll in zip(seeds, test, strict=True)
+        ],
+        "environment": {"versions": {}, "processor": "a", "cores": 2, "device": "cpu"},
+    }
+    return json.loads(json.dumps(record | more))  # a copy that shares nothing
+
+
+@pytest.fixture
+def made():
+    """How to make a small record."""
+    return make_record

@@ -1,4 +1,4 @@
-"""Differences, speeds and verdicts, on small records made here and on those of the study."""
+"""Scores, differences, contrasts and Table 2, on small records made here and on those of the study."""
 
 import math
 from pathlib import Path
@@ -7,145 +7,174 @@ import numpy as np
 import pytest
 
 from gatedrnn import comparison as c
-from gatedrnn import records
+from gatedrnn import records, statistics
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 
 
-def made(unit="gru", test=(8.0, 8.2, 8.4), valid=(9.0, 8.5, 8.3, 8.4), pace=1.0, seeds=(1, 2, 3), data="jsb_chorales"):
-    """A record with the fields that a comparison reads; `pace` is seconds an epoch."""
-    n = len(valid)
-    curve = {
-        "epoch": list(range(n)),
-        "update": [10 * k for k in range(n)],
-        "seconds": [pace * k for k in range(n)],
-        "train": [None, *valid[1:]],
-        "valid": list(valid),
-        "valid_per_sequence": list(valid),
-        "best_epoch": int(np.argmin(valid)),
-        "stop_reason": "patience",
-    }
-    names = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
-    runs = [
-        {
-            "seed": seed,
-            "curve": curve,
-            "scores": {part: {name: nll for name in names} | {"steps": 100} for part in ("train", "test")},
-        }
-        for seed, nll in zip(seeds, test, strict=True)
-    ]
-    environment = {"processor": "a", "cores": 2, "device": "cpu"}
-    settings = {"seeds": list(seeds), "learning_rates": [1e-3]}
-    return {"column": "paper", "data": data, "unit": unit, "settings": settings, "runs": runs,
-            "search": {"chosen": 1e-3, "curves": [curve]}, "environment": environment}  # fmt: skip
-
-
-def test_differences_are_taken_seed_by_seed():
+def test_differences_are_taken_seed_by_seed(made):
     a, b = made(test=(8.0, 8.2, 8.4)), made(test=(7.5, 8.1, 8.5))
     assert np.allclose(c.paired(a, b), (0.5, 0.1, -0.1))
+    assert np.allclose(c.paired(a, b, "train"), (0.5, 0.1, -0.1)) and np.allclose(c.scores(a, "train"), (7.0, 7.2, 7.4))
+    assert np.allclose(c.scores(a, average="per_sequence"), (8.1, 8.3, 8.5))
     with pytest.raises(records.RecordError, match="paired"):
         c.paired(a, made(seeds=(3, 2, 1)))
 
 
+def with_pieces(record, lengths=(20, 30, 50), apart=(-0.5, 0.1, 0.14)):
+    """Test pieces that differ by `apart` around each run's pooled score."""
+    for run in record["runs"]:
+        pooled = run["scores"]["test"]["pooled"]
+        run["pieces"] = {"test": [[(pooled + a) * n, n] for a, n in zip(apart, lengths, strict=True)]}
+    return record
+
+
+def test_a_difference_is_over_seeds_and_pieces_where_they_are_known(made):
+    a, b = made(test=(8.0, 8.2, 8.4)), made(test=(7.5, 8.1, 8.5))
+    plain = c.difference(a, b)
+    assert plain.mean == pytest.approx(np.mean(c.paired(a, b))) and set(plain.shares) == {"seeds"}
+    alike = c.difference(with_pieces(made(test=(8.0, 8.2, 8.4))), with_pieces(made(test=(7.5, 8.1, 8.5))))
+    assert alike.shares["pieces"] < 0.1 * alike.shares["seeds"]  # the same pieces are hard for both
+    apart = c.difference(with_pieces(made()), with_pieces(made(), apart=(0.5, -0.1, -0.14)))
+    assert set(apart.shares) == {"seeds", "pieces"} and apart.error > c.difference(made(), made()).error
+    assert c.difference(with_pieces(made()), made()).shares.keys() == {"seeds"}  # of one record only: left out
+    with pytest.raises(records.RecordError, match="same test pieces"):
+        c.difference(with_pieces(made()), with_pieces(made(), lengths=(20, 50, 30), apart=(0.0, 0.0, 0.0)))
+
+
+def test_the_choice_of_a_middle_stage_widens_the_interval(made):
+    curves = made()["search"]["curves"][0]
+    close = [({"rate": 1.0}, 8.0), ({"rate": 1.0}, 8.6), ({"rate": 2.0}, 8.1), ({"rate": 2.0}, 8.6)]
+    choose = [
+        {"seed": seed, "hyperparameters": rate, "curve": curves | {"valid": [9.0, 8.9, best, 8.9]}}
+        for seed, (rate, best) in enumerate(close)
+    ]
+    chosen = made(choose=choose)
+    records.check(chosen)
+    assert c.difference(chosen, made()).shares["choice"] > 0
+    wide, narrow = (c.table([record]).iloc[0] for record in (chosen, made()))
+    assert wide.test_pooled_ci > narrow.test_pooled_ci and wide.train_pooled_ci == narrow.train_pooled_ci
+
+
+def components(made):
+    """A whole GRU and three variants of it; taking both away costs less than the sum."""
+    costs = {"full": 0.0, "reset_one": 0.3, "update_constant": 0.2, "both": 0.4}
+    several = [
+        made(test=tuple(8 + cost + noise for noise in (0.0, 0.01, 0.02)), column="components", variant=variant)
+        for variant, cost in costs.items()
+    ]
+    return {c.place(record): record for record in several}
+
+
+def test_contrasts_are_full_minus_ablated_with_holms_p(made):
+    found = components(made)
+    assert list(found)[:2] == [
+        ("components", "jsb_chorales", "gru"),
+        ("components", "jsb_chorales", "gru", "reset_one"),
+    ]
+    frame = c.contrasts(found).set_index("variant")
+    assert frame["difference"].to_dict() == pytest.approx({"both": -0.4, "reset_one": -0.3, "update_constant": -0.2})
+    assert frame.loc["both", "holm"] == pytest.approx(3 * frame.loc["both", "p"])
+    assert (frame["half"] > 0).all() and (frame["holm"] >= frame["p"]).all()
+    declared = c.contrasts(found, [("components", "jsb_chorales", "gru", "reset_one")]).set_index("variant")
+    assert declared.loc["reset_one", "holm"] == declared.loc["reset_one", "p"]
+    assert math.isnan(declared.loc["both", "holm"])
+    assert c.contrasts({}).empty
+
+
+def test_the_interaction_is_what_two_parts_cost_together_beyond_each_alone(made):
+    found, parts = components(made), ("reset_one", "update_constant", "both")
+    assert c.interaction(found, "components", "jsb_chorales", "gru", *parts).mean == pytest.approx(-0.1)
+    del found["components", "jsb_chorales", "gru", "both"]
+    with pytest.raises(records.RecordError, match="no record of components/jsb_chorales/gru/both: run"):
+        c.interaction(found, "components", "jsb_chorales", "gru", *parts)
+
+
+def test_train_and_test_go_together_and_the_papers_stand_beside_them(made):
+    frame = c.train_test([made(), made(data="speech_a")])
+    assert len(frame) == 3 + 3 + 1
+    assert frame.iloc[0][["train", "test"]].tolist() == pytest.approx([7.3, 8.3])  # per sequence, after first
+    assert frame.iloc[-1].tolist()[:3] == ["printed", "jsb_chorales", "gru"]
+    assert frame.iloc[-1][["train", "test"]].tolist() == [6.94, 8.54]
+
+
 @pytest.mark.parametrize(
-    "values, is_better, is_alike",
-    [
-        ((0.30, 0.31, 0.32), c.SUPPORTED, c.AGAINST),
-        ((-0.30, -0.31, -0.32), c.AGAINST, c.AGAINST),
-        ((0.04, 0.05, 0.06), c.SUPPORTED, c.SUPPORTED),  # a difference, and a small one
-        ((-0.01, 0.0, 0.01), c.OPEN, c.SUPPORTED),
-        ((-0.4, 0.1, 0.5), c.OPEN, c.OPEN),
-    ],
+    "test, verdict", [((8.0, 8.01, 8.02), "below"), ((7.8, 8.2, 8.8), "equal"), ((9, 9.01, 9.02), "above")]
 )
-def test_a_verdict_is_where_the_interval_lies(values, is_better, is_alike):
-    assert c.better(values) == is_better
-    assert c.alike(values) == c.alike([-v for v in values]) == is_alike
+def test_the_verdict_needs_the_interval_and_is_per_sequence_after_the_first_frame(made, test, verdict):
+    frame = c.table([made(test=test)])
+    row = frame.iloc[0]
+    assert row.verdict == verdict and row.paper == 8.54 and row.paper_train == 6.94 and row.seeds == 3
+    mean, half = statistics.interval(test)
+    for k, average in enumerate(records.AVERAGES):
+        assert row[f"test_{average}"] == pytest.approx(mean + 0.1 * k)
+        assert row[f"train_{average}"] == pytest.approx(mean - 1 + 0.1 * k)
+        assert [row[f"{part}_{average}_ci"] for part in ("train", "test")] == pytest.approx([half, half])
+    assert row.gap == pytest.approx(mean + 0.3 - 8.54) and row.gap_train == pytest.approx(mean - 0.7 - 6.94)
+    assert c.inside(frame) == (int(verdict == "equal"), 1)
 
 
-def test_arrival_is_the_first_time_at_the_level_on_straight_lines():
-    curve = made(valid=(9.0, 8.5, 8.3, 8.6, 8.2), pace=2.0)["runs"][0]["curve"]
-    assert np.allclose([c.arrival(curve, 8.4, by) for by in ("epoch", "update", "seconds")], [1.5, 15, 3.0])
-    assert c.arrival(curve, 8.5) == 10 and c.arrival(curve, 8.1) == math.inf and c.arrival(curve, 9.5) == 0
-    assert c.arrival(curve | {"valid": [9.0, None, 8.0, 8.0, 8.0]}, 8.5, "epoch") == 2  # null: not finite
+def test_a_miss_counts_on_either_side(made):
+    below, above = made("gru", (8.0, 8.01, 8.02)), made("tanh", (9.0, 9.01, 9.02))
+    assert c.inside(c.table([below, above, made("lstm", (8.0, 8.4, 8.8)), made(data="speech_a")])) == (1, 3)
 
 
-def test_lead_is_timed_to_just_above_the_slow_units_best():
-    slow = made("tanh", valid=(9.0, 8.9, 8.7, 8.55, 8.5))  # within 0.05 of 8.5 after 3 epochs
-    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.55, 8.3))), math.log(3))
-    assert np.allclose(c.lead(slow, made(valid=(9.0, 8.55, 8.3), pace=4.0), "seconds"), math.log(3 / 4))
-    assert (c.lead(slow, made(valid=(9.0, 8.6, 8.56))) == -math.inf).all()
-    assert np.allclose(c.lead(slow, slow), 0)
-    still = made("tanh", valid=(9.0, 9.2, 9.1))  # never better than its start
-    assert (c.lead(still, slow) == math.inf).all() and (c.lead(still, still) == -math.inf).all()
+def test_speech_and_variants_have_no_figure_of_the_paper_to_be_compared_with(made):
+    frame = c.table([made(), made(data="speech_a"), made(variant="reset_one")])
+    assert frame.paper.notna().tolist() == [True, False, False] and frame.iloc[2].test_pooled == pytest.approx(8.2)
+    assert c.inside(c.table([made(data="speech_a")])) == (0, 0)
 
 
-def test_faster_needs_every_curve_to_arrive():
-    assert c.faster([0.5, 0.6, 0.7]) == c.SUPPORTED
-    assert c.faster([0.5, 0.6, -math.inf]) == c.OPEN
-    assert c.faster([0.5, -math.inf, -math.inf]) == c.AGAINST
-    assert c.faster([-0.5, -0.6, -0.7]) == c.AGAINST
-    assert c.faster([0.5, math.inf, math.inf]) == c.SUPPORTED
-    assert c.faster([-math.inf, math.inf, math.inf]) == c.OPEN
+def test_the_table_is_in_the_papers_order(made):
+    cells = [("wide", "nottingham", "gru"), ("today", "jsb_chorales", "gru"), ("paper", "speech_a", "tanh")]
+    cells += [("paper", "jsb_chorales", "lstm"), ("paper", "jsb_chorales", "tanh"), ("paper", "nottingham", "lstm")]
+    names = ["column", "data", "unit"]
+    frame = c.table([made() | dict(zip(names, cell, strict=True)) for cell in cells])
+    assert list(frame[names].itertuples(index=False, name=None)) == cells[::-1]
 
 
-def study(gru_pace: float, other_pace: float):
-    """Two data sets; the GRU arrives after a third of the tanh unit's epochs."""
-    found = {}
-    for name, pace in (("jsb_chorales", gru_pace), ("nottingham", other_pace)):
-        found["paper", name, "tanh"] = made("tanh", (9.0, 9.1, 9.2), (9.0, 8.9, 8.7, 8.5), data=name)
-        found["paper", name, "gru"] = made("gru", (8.0, 8.1, 8.2), (9.0, 8.5, 8.3), pace, data=name)
-    return found
+def test_the_papers_claims_about_its_own_table():
+    """GRU best on three of the four music sets' test sets; LSTM best on Ubisoft A; GRU best on Ubisoft B."""
+    best = {name: min(row, key=lambda unit: row[unit][1]) for name, row in c.PAPER_TABLE_2.items()}
+    assert best == {
+        "nottingham": "tanh",
+        "jsb_chorales": "gru",
+        "muse_data": "gru",
+        "piano_midi": "gru",
+        "ubisoft_a": "lstm",
+        "ubisoft_b": "gru",
+    }
 
 
-def test_the_clock_is_what_both_clocks_say():
-    data = ("jsb_chorales", "nottingham")
-    found = study(2, 5)
-    assert c.price(found, found["paper", "nottingham", "gru"], data) == 0.02
-    found["paper", "jsb_chorales", "gru"]["environment"]["device"] = "another"
-    assert c.price(found, found["paper", "nottingham", "gru"], data) == 0.05
-    assert c.faster_by_clock(found, "paper", data[0], "gru", data) == c.OPEN
-    assert c.faster_by_clock(study(2, 2), "paper", data[0], "gru", data) == c.SUPPORTED
-    assert c.faster_by_clock(study(9, 9), "paper", data[0], "gru", data) == c.AGAINST
-    assert c.faster_by_clock(study(9, 2), "paper", data[0], "gru", data) == c.OPEN  # slow here, cheap elsewhere
+def test_the_table_is_shown_with_intervals_beside_the_paper(made):
+    frame = c.table([made(), made(data="speech_a")])
+    head, music, speech = c.shown(frame).splitlines()
+    assert head.split()[:4] == ["column", "data", "unit", "seeds"]
+    assert "8.20 ± 0.50" in music and music.split()[-3:] == ["8.54", "-0.04", "equal"]
+    assert speech.split()[-3:] == ["–", "–", "–"]
+    markdown = c.shown(frame, markdown=True).splitlines()
+    assert len({line.count("|") for line in markdown}) == 1 and set(markdown[1]) == {"|", " ", "-"}
+    assert "paper" not in c.shown(c.table([made(data="speech_a")])).splitlines()[0]
+    ours = c.against_paper(frame)
+    assert ours.loc["JSB Chorales, GRU"].tolist()[1:3] == ["8.54", "-0.04 equal"] and len(ours) == 1
+    assert c.against_paper(frame, "train").loc["JSB Chorales, GRU"].tolist()[1:3] == ["6.94", "+0.56"]
 
 
-def test_verdicts_name_what_is_not_there():
-    claims = c.verdicts(study(2, 2), "paper", "jsb_chorales", ("jsb_chorales", "nottingham"))
-    assert claims["GRU better than tanh"] == claims["GRU faster, by updates"] == c.SUPPORTED
-    assert {claims[name] for name in claims if "LSTM" in name} == {c.MISSING}
-    assert set(c.verdicts({}, "paper", "jsb_chorales", ()).values()) == {c.MISSING}
+def test_variants_are_shown_with_what_the_whole_unit_gains(made):
+    found = components(made)
+    head, whole, *parts = c.shown(c.table(found.values()), c.contrasts(found)).splitlines()
+    assert head.split()[3] == "variant" and head.split()[-5:] == ["full", "-", "this", "p", "(Holm)"]
+    assert whole.split()[3] == "full" and whole.split()[-1] == "–"
+    assert [line.split()[3] for line in parts] == ["both", "reset_one", "update_constant"]
+    assert "-0.40 ± 0.02" in parts[0]
 
 
-def test_clearest_needs_intervals_that_do_not_overlap():
-    small, large, wide = (0.1, 0.11, 0.12), (2.0, 2.1, 2.2), (-1.0, 1.0, 3.0)
-    assert c.clearest([large], [small, small]) == c.SUPPORTED
-    assert c.clearest([small], [large, small]) == c.AGAINST
-    assert c.clearest([large, small], [small]) == c.clearest([wide], [small]) == c.OPEN
-    assert c.clearest([], [small]) == c.MISSING
-
-
-def test_overall_is_the_majority_without_contradiction():
-    yes, no, undecided, missing = c.SUPPORTED, c.AGAINST, c.OPEN, c.MISSING
-    assert c.overall([yes, yes, undecided]) == c.overall([yes, missing]) == yes
-    assert c.overall([no, no, undecided]) == no
-    assert c.overall([yes, yes, no]) == c.overall([yes, no, no, undecided]) == c.MIXED
-    assert c.overall([yes, undecided]) == undecided
-    assert c.overall([missing]) == missing
-
-
-def test_the_committed_records_can_be_compared():
-    found = c.read(RESULTS)
-    music = [name for name in ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
-             if all(("paper", name, unit) in found for unit in ("tanh", "gru"))]  # fmt: skip
-    assert music
-    for name in music:
-        claims = c.verdicts(found, "paper", name, music)
-        assert claims["GRU better than tanh"] in (c.SUPPORTED, c.AGAINST, c.OPEN)
-        history = c.histories(found["paper", name, "gru"])[0]
-        assert math.isnan(history.train[0]) and history.best_valid == min(history.valid)
-
-
-def test_halving_is_replayed_on_full_curves():
-    slow, fast, bad = [9.0, 8.9, 8.0, 7.0], [9.0, 8.0, 7.9, 7.9], [9.0, 9.5, 9.5, 9.5]
-    assert c.would_keep([slow, fast, bad], ((1, 2), (2, 1))) == (1, 3 + 2)
-    assert c.would_keep([slow, fast, bad], ((1, 2), (3, 1))) == (0, 3 + 4)
+def test_pieces_of_old_records_come_from_the_kept_network(tmp_path):
+    record = c.read(RESULTS)["paper", "bach_chorales", "gru"]
+    whole = c.with_pieces(record, RESULTS)
+    assert c.with_pieces(whole, tmp_path) is whole and "pieces" not in record["runs"][0]
+    pieces = np.array(whole["runs"][0]["pieces"]["test"])
+    first = record["runs"][0]["scores"]["test"]
+    assert len(pieces) == first["sequences"] and pieces[:, 1].sum() == first["steps"]
+    assert (pieces[:, 0] / pieces[:, 1]).mean() == pytest.approx(first["per_sequence"], abs=1e-4)
+    assert set(c.difference(whole, whole).shares) == {"seeds", "pieces"}

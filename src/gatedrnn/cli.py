@@ -204,7 +204,7 @@ def study(
 @app.command()
 def table(
     column: Annotated[
-        list[str] | None, typer.Option(help="paper, today or a trial; repeat for several; by default all")
+        list[str] | None, typer.Option(help="paper, best, components, ...; repeat for several; by default all")
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="every column, comma-separated")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="as a Markdown table")] = False,
@@ -212,27 +212,38 @@ def table(
 ) -> None:
     """Print Table 2 of the paper from the records: mean and 95 % interval over seeds, beside the paper's figure.
 
+    Of a variant of a unit it prints instead what the whole unit gains or loses against it, in nats a step of test NLL
+    (below 0: the part that was taken away helped), with p-values adjusted for their number.
+
     \b
     gatedrnn table --column paper
+    gatedrnn table --column components --markdown
     gatedrnn table --csv > table.csv
     """
-    from . import records
+    from . import comparison
 
-    found = records.read_all(results)
+    found = comparison.read(results)
     if not found:
         raise ValueError(f"there are no records in {results}: run `gatedrnn study` or name the folder with --results")
-    known = sorted({record["column"] for record in found})
+    known = sorted({column for column, *_ in found})
     if unknown := sorted(set(column or []) - set(known)):
         raise ValueError(f"no record is of the column {unknown[0]!r}: there are {', '.join(known)}")
-    frame = records.table([record for record in found if record["column"] in (column or known)])
-    print(frame.to_csv(index=False) if csv else records.shown(frame, markdown=markdown))
+    found = {place: record for place, record in found.items() if place[0] in (column or known)}
+    frame, lost = comparison.table(found.values()), comparison.contrasts(found)
+    if csv:
+        print(frame.merge(lost, "left").to_csv(index=False))
+        return
+    print(comparison.shown(frame, lost, markdown=markdown))
+    held, figures = comparison.inside(frame)
+    if figures:
+        print(f"\nThe paper's test figure lies inside {held} of {figures} intervals.")
 
 
 @app.command()
 def evaluate(
     data: Annotated[str, typer.Argument(help="a data set of the study")],
     unit: Annotated[str, typer.Argument(help="tanh, gru or lstm")],
-    column: Annotated[str, typer.Option(help="paper, today, or a trial")] = "paper",
+    column: Annotated[str, typer.Option(help="paper, today, best, or a trial")] = "paper",
     results: RESULTS = Path("book/results"),
 ) -> None:
     """Score the kept parameters of a recorded cell again, and hold the test NLL against the record.

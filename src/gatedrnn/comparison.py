@@ -1,34 +1,59 @@
-"""What the records of the study say about the units: differences, speeds, and verdicts by rules that are fixed here.
+"""What the records of the study say about one another and about the paper: differences, contrasts, Table 2.
 
-A verdict is SUPPORTED, AGAINST or OPEN; over several data sets also MIXED; MISSING where a record is not there yet. It
-comes from one value a seed, their mean and its 95 % interval (`records.interval`). Differences are in nats a step,
-between runs of the same seed.
+NLL in nats a step. Two kinds of interval, each 95 %:
+
+* beside the paper's figure, over seeds: both were scored on the same test pieces, so these are not drawn anew;
+* of a difference between units or variants, over seeds, test pieces and, where a middle stage chose among candidates,
+  that choice (`statistics.estimate`): it says what to expect on other music of the kind.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from . import records
-from .training import History
+from . import records, statistics
+from .extras import Extra
+from .records import AVERAGES, FULL, variant_of
+from .statistics import Estimate, Group
 from .units import UNITS
 
-SUPPORTED, AGAINST, OPEN, MISSING = "supported", "not supported", "no conclusion", "no record"
-MIXED = "mixed"  # supported on some data sets and not supported on others
+with Extra("records"):
+    import pandas as pd
+
+# Table 2 of Chung et al. (2014): average negative log-probability (train, test), by data set and unit.
+PAPER_TABLE_2 = {
+    "nottingham": {"tanh": (3.22, 3.13), "gru": (2.79, 3.23), "lstm": (3.08, 3.20)},
+    "jsb_chorales": {"tanh": (8.82, 9.10), "gru": (6.94, 8.54), "lstm": (8.15, 8.67)},
+    "muse_data": {"tanh": (5.64, 6.23), "gru": (5.06, 5.99), "lstm": (5.18, 6.23)},
+    "piano_midi": {"tanh": (5.64, 9.03), "gru": (4.93, 8.82), "lstm": (6.49, 9.03)},
+    "ubisoft_a": {"tanh": (6.29, 6.44), "gru": (2.31, 3.59), "lstm": (1.44, 2.70)},
+    "ubisoft_b": {"tanh": (7.61, 7.62), "gru": (0.38, 0.88), "lstm": (0.80, 1.26)},
+}
+MUSIC = {
+    "nottingham": "Nottingham",
+    "jsb_chorales": "JSB Chorales",
+    "muse_data": "MuseData",
+    "piano_midi": "Piano-midi.de",
+}
+SPEECH = {"speech_a": "Speech A", "speech_b": "Speech B"}
+SETS = MUSIC | SPEECH
 
 AVERAGE = "pooled"  # decides between units; early stopping looks at it, too
 PRINTED = "per_sequence_after_first"  # is held against the paper's figures
-ALIKE = 0.1  # nats a step: units that differ by less are alike; the likelihood of a step then differs by less than 11 %
-NEAR = 0.05  # nats a step: a curve that comes so near to the tanh unit's best has arrived
 
-Found = Mapping[tuple[str, str, str], dict]  # (column, data, unit) -> record
+Found = Mapping[tuple[str, ...], dict]  # place -> record
+
+
+def place(record: dict) -> tuple[str, ...]:
+    """(column, data, unit) of a whole unit; of a variant, its name comes fourth."""
+    variant = variant_of(record)
+    return (record["column"], record["data"], record["unit"]) + (() if variant == FULL else (variant,))
 
 
 def read(folder: Path) -> Found:
-    """Every record under a folder, by column, data set and unit."""
-    return {(r["column"], r["data"], r["unit"]): r for r in records.read_all(folder)}
+    """Every record under a folder, by its place."""
+    return {place(record): record for record in records.read_all(folder)}
 
 
 def scores(record: dict, part: str = "test", average: str = AVERAGE) -> np.ndarray:
@@ -44,145 +69,197 @@ def paired(a: dict, b: dict, part: str = "test", average: str = AVERAGE) -> np.n
     return scores(a, part, average) - scores(b, part, average)
 
 
-def better(differences: Sequence[float]) -> str:
-    """Is the second of a pair better? Yes if the interval lies above 0, not so if it lies below."""
-    mean, half = records.interval(differences)
-    return SUPPORTED if mean > half else AGAINST if mean < -half else OPEN
+def combination(terms: Sequence[tuple[float, dict]], average: str = AVERAGE) -> Estimate:
+    """The sum of coefficient x mean test NLL of records of one data set, over seeds, test pieces and choices.
 
-
-def alike(differences: Sequence[float], margin: float = ALIKE) -> str:
-    """Are two units alike? Yes if the whole interval is nearer to 0 than the margin, not so if all of it is further."""
-    mean, half = records.interval(differences)
-    return SUPPORTED if abs(mean) + half < margin else AGAINST if abs(mean) - half > margin else OPEN
-
-
-def arrival(curve: Mapping, level: float, by: str = "update") -> float:
-    """When a learning curve first comes down to a validation NLL, by "epoch", "update" or "seconds"; inf if never.
-
-    Between two epochs the curve is taken as straight.
+    Pieces have a share where every record has them (`with_pieces` adds those of the first seed's kept network). An
+    average without the first frame takes the share of the same average with it. Raises RecordError for records whose
+    test pieces differ.
     """
-    nll = np.array([math.inf if value is None else value for value in curve["valid"]])
-    if not (nll <= level).any():
-        return math.inf
-    end = int(np.argmax(nll <= level))
-    if end == 0 or not math.isfinite(nll[end - 1]):
-        return float(curve[by][end])
-    part = (nll[end - 1] - level) / (nll[end - 1] - nll[end])
-    return float(curve[by][end - 1] + part * (curve[by][end] - curve[by][end - 1]))
+    groups, lengths = [], set()
+    for coefficient, record in terms:
+        pieces = np.array([run["pieces"]["test"] for run in record["runs"] if "test" in run.get("pieces", {})])
+        nll = pieces[:, :, 0] if pieces.size else None  # (networks, pieces)
+        lengths |= {tuple(steps) for steps in pieces[:, :, 1]} if pieces.size else {()}
+        groups.append((coefficient, Group(scores(record, average=average), nll, _chosen_from(record))))
+    if len(lengths - {()}) > 1:
+        raise records.RecordError("only records with the same test pieces can be compared")
+    steps = lengths.pop() if len(lengths) == 1 else ()
+    return statistics.estimate(groups, steps if len(steps) > 1 else None, average.startswith("per_sequence"))
 
 
-def lead(slow: dict, fast: dict, by: str = "update") -> np.ndarray:
-    """log(arrival of `slow` / arrival of `fast`), a value a seed: above 0 where `fast` is faster.
+def _chosen_from(record: dict) -> tuple[np.ndarray, ...]:
+    """The validation NLL of each candidate of the middle stage, a value a seed."""
+    candidates: dict[str, list[float]] = {}
+    for one in record.get("choose", ()):
+        candidates.setdefault(str(sorted(one["hyperparameters"].items())), []).append(records.best_valid(one["curve"]))
+    return tuple(np.array(values) for values in candidates.values())
 
-    The level is NEAR above the best of the slow unit's own run with that seed: the slow one arrives by construction.
-    -inf where the fast one never arrives; inf where the slow one never left its start and the fast one did.
+
+def difference(a: dict, b: dict, average: str = AVERAGE) -> Estimate:
+    """a minus b: positive where b is better. The seeds of the two are taken as independent, the pieces as the same."""
+    return combination([(1, a), (-1, b)], average)
+
+
+def with_pieces(record: dict, folder: Path) -> dict:
+    """The record with the test NLL of each piece under its first seed's kept network, if no run has it yet.
+
+    Scores those parameters again (seconds to a minute; needs torch and the data). Raises RecordError or DataError where
+    the parameters or the data are missing, RecordError where they do not give the recorded score.
     """
-    ratios = []
-    for one, other in zip(slow["runs"], fast["runs"], strict=True):
-        curve = one["curve"]
-        level = curve["valid"][curve["best_epoch"]] + NEAR
-        first, second = arrival(curve, level, by), arrival(other["curve"], level, by)
-        if first == 0:
-            ratios.append(math.inf if other["curve"]["best_epoch"] > 0 else -math.inf)
-        else:
-            ratios.append(math.log(first / second) if 0 < second < math.inf else -math.inf if second else math.inf)
-    return np.array(ratios)
+    if any("pieces" in run for run in record["runs"]):
+        return record
+    from . import study  # only here, for torch
+
+    trial = study.Cell(record["column"], record["data"], record["unit"])
+    first = record["runs"][0] | {"pieces": {"test": study.test_pieces(trial, folder)}}
+    whole = record | {"runs": [first, *record["runs"][1:]]}
+    records.check(whole)
+    return whole
 
 
-def faster(ratios: Sequence[float]) -> str:
-    """Is a unit faster? By the interval of its log ratios if every curve arrives; not so if most never do.
+def contrasts(
+    found: Found, primary: Iterable[tuple[str, str, str, str]] | None = None, average: str = AVERAGE
+) -> pd.DataFrame:
+    """Full - ablated in test NLL for each variant whose whole unit is recorded in the same column: below 0, it helps.
 
-    Yes if no curve fails to arrive and most of those it is held against never left their start.
+    Columns: column, data, unit, variant, difference, half, p, and holm, p adjusted for all rows that are `primary`
+    (places that were declared beforehand; all, unless given), nan for the others.
     """
-    never, always = np.isneginf(ratios), np.isposinf(ratios)
-    if never.any():
-        return AGAINST if never.mean() > 0.5 else OPEN
-    if always.any():
-        return SUPPORTED if always.mean() > 0.5 else OPEN
-    return better(ratios)
+    rows = []
+    for where, record in sorted(found.items()):
+        whole = found.get(where[:3])
+        if len(where) == 4 and whole:
+            of = difference(whole, record, average)
+            rows.append([*where, of.mean, of.half, of.p])
+    frame = pd.DataFrame(rows, columns=["column", "data", "unit", "variant", "difference", "half", "p"])
+    declared = set(found) if primary is None else set(primary)
+    chosen = [tuple(row[:4]) in declared for row in rows]
+    frame["holm"] = np.nan
+    frame.loc[chosen, "holm"] = statistics.holm(frame.loc[chosen, "p"])
+    return frame
 
 
-def seconds_a_step(record: dict) -> float:
-    """Seconds of computing for one time step of training one model, with its share of the validation after each epoch.
+def interaction(found: Found, column: str, data: str, unit: str, one: str, other: str, both: str) -> Estimate:
+    """full - one - other + both: 0 if taking both away costs what each costs alone, below 0 if it costs less.
 
-    The median over the epochs of all runs: what the machine gave at the time, with whatever else it was doing.
+    one, other, both : variants, e.g. the reset gate held at 1, the update gate constant, and both. Raises RecordError
+    where one of the four is not recorded.
     """
-    steps = record["runs"][0]["scores"]["train"]["steps"]
-    return float(np.median(np.concatenate([np.diff(run["curve"]["seconds"]) for run in record["runs"]]))) / steps
+    whole = (column, data, unit)
+    places = [whole, *((*whole, variant) for variant in (one, other, both))]
+    if missing := [at for at in places if at not in found]:
+        raise records.RecordError(f"there is no record of {'/'.join(missing[0])}: run `gatedrnn study`")
+    return combination(list(zip((1, -1, -1, 1), (found[at] for at in places), strict=True)))
 
 
-def machine(record: dict) -> tuple:
-    """Processor, cores and device: seconds are compared within one machine only."""
-    return tuple(record["environment"][name] for name in ("processor", "cores", "device"))
+def train_test(several: Iterable[dict], average: str = PRINTED) -> pd.DataFrame:
+    """(train, test) of every network, a row a seed, and of the paper's tables: column "printed", without a seed."""
+    several = list(several)
+    columns = ["column", "data", "unit", "seed", "train", "test"]
+    rows = [
+        [record["column"], record["data"], record["unit"], run["seed"]]
+        + [run["scores"][part][average] for part in ("train", "test")]
+        for record in several
+        for run in record["runs"]
+    ]
+    shown = dict.fromkeys((record["data"], record["unit"]) for record in several if record["data"] in PAPER_TABLE_2)
+    rows += [["printed", data, unit, None, *PAPER_TABLE_2[data][unit]] for data, unit in shown]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def price(found: Found, like: dict, data: Iterable[str]) -> float:
-    """The least `seconds_a_step` over data sets, for the unit, column and machine of a record: the least disturbed."""
-    same = [found.get((like["column"], name, like["unit"])) for name in data]
-    return min(seconds_a_step(record) for record in [like, *same] if record and machine(record) == machine(like))
+def table(several: Iterable[dict]) -> pd.DataFrame:
+    """Table 2 of the paper from records: a row for each column, data set, unit and variant, in the paper's order.
 
-
-def faster_by_clock(found: Found, column: str, name: str, unit: str, data: Iterable[str]) -> str:
-    """Is a unit faster than the tanh unit in time? What two clocks agree on; OPEN if they do not, or on two machines.
-
-    One is the recorded seconds, which other work on the machine disturbs; the other counts updates, each at the unit's
-    `price` over the data sets `data`, whose models have the same size.
+    For train and test, in four averages: mean and half-width over seeds. Where the paper has a figure (the music sets,
+    whole units): paper and paper_train, as printed; gap and gap_train, ours minus the paper's in the average PRINTED;
+    verdict, "below", "above", or "equal" where our test interval holds the paper's figure.
     """
-    slow, fast = found[column, name, "tanh"], found[column, name, unit]
-    if machine(slow) != machine(fast):
-        return OPEN
-    ratio = price(found, slow, data) / price(found, fast, data)
-    verdicts = {faster(lead(slow, fast, "seconds")), faster(lead(slow, fast) + math.log(ratio))}
-    return verdicts.pop() if len(verdicts) == 1 else OPEN
+    rows = []
+    for record in sorted(several, key=_order):
+        row = {name: record[name] for name in ("column", "data", "unit")}
+        row |= {"variant": variant_of(record), "seeds": len(record["runs"])}
+        for part in ("train", "test"):
+            for average in AVERAGES:
+                choice = _chosen_from(record) if part == "test" else ()
+                of = statistics.estimate([(1, Group(scores(record, part, average), choose=choice))])
+                row |= {f"{part}_{average}": of.mean, f"{part}_{average}_ci": of.half}
+        printed = PAPER_TABLE_2.get(record["data"], {}).get(record["unit"])
+        if printed and row["variant"] == FULL:
+            gap, half = row[f"test_{PRINTED}"] - printed[1], row[f"test_{PRINTED}_ci"]
+            row |= {"paper_train": printed[0], "gap_train": row[f"train_{PRINTED}"] - printed[0]}
+            row |= {"paper": printed[1], "gap": gap}
+            row |= {"verdict": "equal" if abs(gap) <= half else "below" if gap < 0 else "above"}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def verdicts(found: Found, column: str, name: str, data: Iterable[str]) -> dict[str, str]:
-    """Claim -> verdict on one data set. data : the sets with models of the same size, for the clock."""
-    there = {unit: found.get((column, name, unit)) for unit in UNITS}
-    tanh, claims = there["tanh"], {}
-    for unit, title in (("gru", "GRU"), ("lstm", "LSTM")):
-        known = tanh and there[unit]
-        claims[f"{title} better than tanh"] = better(paired(tanh, there[unit])) if known else MISSING
-        claims[f"{title} faster, by updates"] = faster(lead(tanh, there[unit])) if known else MISSING
-        claims[f"{title} faster, by the clock"] = faster_by_clock(found, column, name, unit, data) if known else MISSING
-    known = there["gru"] and there["lstm"]
-    return claims | {"GRU and LSTM alike": alike(paired(there["lstm"], there["gru"])) if known else MISSING}
+def _order(record: dict) -> list[tuple[int, str]]:
+    """Where a record stands: by column, data set, unit and variant; names that the paper's table does not have last."""
+    orders = {"column": ["paper", "today"], "data": list(PAPER_TABLE_2), "unit": list(UNITS), "variant": [FULL]}
+    values = {name: record.get(name, FULL) for name in orders}
+    return [((known + [values[name]]).index(values[name]), values[name]) for name, known in orders.items()]
 
 
-def clearest(here: Iterable[Sequence[float]], elsewhere: Iterable[Sequence[float]]) -> str:
-    """Is an advantage larger on every data set here than on any elsewhere? By intervals that do not overlap."""
-    here, elsewhere = ([records.interval(values) for values in group] for group in (here, elsewhere))
-    if not here or not elsewhere:
-        return MISSING
-    if min(mean - half for mean, half in here) > max(mean + half for mean, half in elsewhere):
-        return SUPPORTED
-    overlap = max(mean + half for mean, half in here) >= max(mean - half for mean, half in elsewhere)
-    return OPEN if overlap else AGAINST
+def inside(frame: pd.DataFrame) -> tuple[int, int]:
+    """In how many rows our test interval holds the paper's figure, of how many: a miss counts on either side."""
+    verdicts = frame.get("verdict", pd.Series(dtype=object)).dropna()
+    return int((verdicts == "equal").sum()), len(verdicts)
 
 
-def overall(several: Iterable[str]) -> str:
-    """One verdict over the data sets recorded: what more than half of them say, MIXED if they contradict, else OPEN."""
-    known = [verdict for verdict in several if verdict != MISSING]
-    if SUPPORTED in known and AGAINST in known:
-        return MIXED
-    for verdict in (SUPPORTED, AGAINST):
-        if known.count(verdict) > len(known) / 2:
-            return verdict
-    return OPEN if known else MISSING
+def text(mean: float, half: float, sign: str = "") -> str:
+    """A mean with its interval, kept on one line; `sign` "+" shows the sign.
+
+    >>> text(0.5, 0.25, "+").replace("\\xa0", " ")
+    '+0.50 ± 0.25'
+    """
+    return f"{mean:{sign}.2f}\u00a0±\u00a0{half:.2f}"
 
 
-def would_keep(curves: Sequence[Sequence[float]], rungs: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Which of some full validation curves successive halving would have chosen, and the epochs it would have taken."""
-    alive, epochs, last = range(len(curves)), 0, 0
-    for epoch, k in rungs:
-        epochs += sum(max(min(len(curves[m]) - 1, epoch) - last, 0) for m in alive)
-        alive = sorted(alive, key=lambda m: min(curves[m][: epoch + 1]))[:k]
-        last = epoch
-    return alive[0], epochs
+def measured(row: pd.Series, score: str) -> str:
+    """One cell of a table as text: `score` is a part and an average, such as "test_pooled"."""
+    return text(row[score], row[f"{score}_ci"])
 
 
-def histories(record: dict) -> list[History]:
-    """The curves of a record's runs, as `figures.learning_curves` draws them."""
-    curves = [run["curve"] | {"train": [math.nan, *run["curve"]["train"][1:]]} for run in record["runs"]]
-    seeds = record["settings"]["seeds"]
-    return [History(record["search"]["chosen"], seed, **one) for seed, one in zip(seeds, curves, strict=True)]
+def against_paper(frame: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """The rows of a table that have a figure of the paper, as text: ours, the paper's, the gap (of test with its
+    verdict), and ours pooled."""
+    end = "" if part == "test" else "_train"
+    rows = {
+        f"{SETS[row['data']]}, {UNITS[row['unit']].title}": [
+            measured(row, f"{part}_{PRINTED}"),
+            f"{row['paper' + end]:.2f}",
+            f"{row['gap' + end]:+.2f}" + (f" {row['verdict']}" if part == "test" else ""),
+            measured(row, f"{part}_pooled"),
+        ]
+        for _, row in frame[frame["paper"].notna()].iterrows()
+    }
+    return pd.DataFrame.from_dict(rows, "index", columns=["per sequence, after first", "paper", "gap", "pooled"])
+
+
+def shown(frame: pd.DataFrame, lost: pd.DataFrame | None = None, markdown: bool = False) -> str:
+    """A table in short, for a terminal or as Markdown; columns that no row has anything for are left out.
+
+    lost : the `contrasts` of its variants.
+    """
+    heads = {f"{p}_{a}": f"{p} {a.replace('_', ' ').replace('sequence', 'seq.')}" for p in ("train", "test")
+             for a in AVERAGES[:2]} | {f"test_{PRINTED}": "test per seq. after first"}  # fmt: skip
+    costs = {tuple(row[:4]): row for row in (lost if lost is not None else pd.DataFrame()).itertuples(index=False)}
+    rows = []
+    for _, row in frame.iterrows():
+        line = {name: str(row[name]) for name in ("column", "data", "unit", "variant", "seeds")}
+        line |= {head: measured(row, score) for score, head in heads.items()}
+        if pd.notna(row.get("paper")):
+            line |= {"paper test": f"{row['paper']:.2f}", "gap": f"{row['gap']:+.2f}", "verdict": row["verdict"]}
+        if cost := costs.get((row["column"], row["data"], row["unit"], row["variant"])):
+            line |= {"full - this": text(cost.difference, cost.half, "+"), "p (Holm)": f"{cost.holm:.3f}"}
+        rows.append(line)
+    lines = pd.DataFrame(rows).fillna("–")
+    if (frame["variant"] == FULL).all():
+        lines = lines.drop(columns="variant")
+    cells = [list(lines.columns), *lines.to_numpy().tolist()]
+    if markdown:
+        return "\n".join("| " + " | ".join(line) + " |" for line in [cells[0], ["---"] * len(cells[0]), *cells[1:]])
+    cells = [[cell.replace("\u00a0", " ") for cell in line] for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)

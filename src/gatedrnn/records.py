@@ -1,96 +1,250 @@
-"""What a finished cell of the study leaves: one JSON file, written and read here only, and the tables made from it.
+"""What a finished trial of the study leaves: one JSON file, whose form is fixed here, written and read here only.
 
-A record (schema 1) holds
-
-    column, data, unit        which cell of the grid
-    settings                  hidden size, protocol, learning rates drawn, seeds: all that decides the numbers
-    parameters                counts, "recurrent" (what Table 1 of the paper counts) and "all" (with the output layer)
-    search                    a curve for each learning rate, and the rate chosen by validation
-    runs                      a curve for each seed at the chosen rate, with scores on train, valid and test
-    environment               versions, processor, cores, device
-
-A curve has a list entry an epoch: epoch, update, seconds (the member's share of its population's computing time), train
-(noise on, pooled; null before the first update), valid and valid_per_sequence (noise off). shrunk counts the updates
-whose gradient was not finite and that shrank the parameters instead. Scores are the fields of
-`gatedrnn.evaluation.Evaluation`: average negative log-likelihood in nats a step.
+A record stays a plain dict, as it stands in its file; the types below say what is in it and are checked by pydantic
+whenever one is written or read. NLL and scores are in nats a step. What is marked NotRequired came later: a record
+without it is as valid as on the day it was written.
 """
 
 import json
 import math
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import pandas as pd
-import torch
-from scipy.stats import t as student
-
+from .extras import Extra
 from .sources import atomic
-from .units import UNITS
+from .units import check_unit
+
+with Extra("records"):
+    from typing import NotRequired
+
+    from annotated_types import Ge, Len
+    from pydantic import AfterValidator, ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
+    from typing_extensions import TypedDict
 
 SCHEMA = 1
+FULL = "full"  # the variant of a unit that nothing was taken from
 CURVE = ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")
-STOPS = ("patience", "max_epochs", "diverged", "halved", "chosen")
+AVERAGES = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
 
-# Table 2 of Chung et al. (2014): average negative log-probability (train, test), by data set and unit.
-PAPER_TABLE_2 = {
-    "nottingham": {"tanh": (3.22, 3.13), "gru": (2.79, 3.23), "lstm": (3.08, 3.20)},
-    "jsb_chorales": {"tanh": (8.82, 9.10), "gru": (6.94, 8.54), "lstm": (8.15, 8.67)},
-    "muse_data": {"tanh": (5.64, 6.23), "gru": (5.06, 5.99), "lstm": (5.18, 6.23)},
-    "piano_midi": {"tanh": (5.64, 9.03), "gru": (4.93, 8.82), "lstm": (6.49, 9.03)},
-    "ubisoft_a": {"tanh": (6.29, 6.44), "gru": (2.31, 3.59), "lstm": (1.44, 2.70)},
-    "ubisoft_b": {"tanh": (7.61, 7.62), "gru": (0.38, 0.88), "lstm": (0.80, 1.26)},
-}
+CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)  # what else a study settles is its own business
+
+Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # becomes part of a path
+Count = Annotated[int, Ge(0)]
+
+
+def _known(unit: str) -> str:
+    check_unit(unit)
+    return unit
 
 
 class RecordError(ValueError):
     """A record that is missing, damaged or of another schema; the message says what to do."""
 
 
-def environment(device: str) -> dict:
-    """Versions and hardware, as a record keeps them."""
-    versions = {name: version(name) for name in ("gatedrnn", "torch", "numpy")}
-    return {
-        "versions": versions | {"python": platform.python_version()},
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
-    }
+def _a_curve(curve: dict) -> dict:
+    epochs = curve["epoch"]
+    if len({len(curve[name]) for name in CURVE}) != 1:
+        raise ValueError(f"{', '.join(CURVE)} must be lists of one length")
+    if not epochs or epochs[0] != 0 or any(b <= a for a, b in zip(epochs, epochs[1:], strict=False)):
+        raise ValueError("epoch must begin at 0 and increase")
+    if curve["best_epoch"] not in epochs:
+        raise ValueError(f"best_epoch {curve['best_epoch']} is not among the epochs")
+    return curve
 
 
-def _processor() -> str:
+class _Curve(TypedDict):
+    """An entry each time the network was validated, the first before its first update."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    epoch: list[Count]
+    update: list[Count]
+    seconds: list[float]  # the member's share of its population's computing time
+    train: list[float | None]  # pooled, noise on, as it went by; None before the first update, or where not finite
+    valid: list[float | None]  # pooled, noise off
+    valid_per_sequence: list[float | None]
+    best_epoch: int
+    shrunk: Count  # updates whose gradient was not finite and that shrank the parameters instead
+    stop_reason: Literal["patience", "max_epochs", "max_updates", "diverged", "halved", "chosen"]
+
+
+Curve = Annotated[_Curve, AfterValidator(_a_curve)]
+
+
+class Scores(TypedDict):
+    """The fields of `evaluation.Evaluation`: NLL in four averages, and over how much."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    pooled: float
+    per_sequence: float
+    pooled_after_first: float
+    per_sequence_after_first: float
+    steps: Count
+    sequences: Count
+
+
+class Parts(TypedDict):
+    """Scores on the three parts of a data set."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    train: Scores
+    valid: Scores
+    test: Scores
+
+
+Piece = Annotated[list[float], Len(2, 2)]  # [total NLL in nats, steps]
+
+
+def _a_run(run: dict) -> dict:
+    for part, pieces in run.get("pieces", {}).items():
+        steps = sum(steps for _, steps in pieces)
+        mean = sum(nll for nll, _ in pieces) / steps if steps else math.nan
+        if not math.isclose(mean, run["scores"][part]["pooled"], rel_tol=1e-3, abs_tol=1e-3):
+            raise ValueError(f"the pieces of {part} must average to its pooled score; they give {mean:.4f}")
+    return run
+
+
+class _Run(TypedDict):
+    """One network, trained from one seed."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    seed: int
+    curve: Curve
+    scores: Parts
+    hyperparameters: NotRequired[dict[str, float]]
+    pieces: NotRequired[dict[Literal["train", "valid", "test"], list[Piece]]]  # in the order of the data set
+
+
+Run = Annotated[_Run, AfterValidator(_a_run)]
+
+
+class Choice(TypedDict):
+    """A network of the middle stage: one of the few best candidates again, with a new seed, to choose by validation."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    seed: int
+    hyperparameters: dict[str, float]
+    curve: Curve
+
+
+class Search(TypedDict):
+    """A curve for each candidate, and the learning rate that was chosen by validation."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    chosen: float
+    curves: list[Curve]
+    candidates: NotRequired[list[dict[str, float]]]  # the hyperparameters of each, where they are more than a rate
+
+
+class Settings(TypedDict):
+    """All that decides the numbers; more keys are allowed, here and inside `protocol`."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]
+    hidden_size: Count
+    protocol: dict[str, JsonValue]
+    learning_rates: list[float]
+    seeds: list[int]
+
+
+class Parameters(TypedDict):
+    """How many; "recurrent" is what Table 1 of the paper counts, "all" has the output layer in it."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]
+    recurrent: Count
+    all: Count
+
+
+class Environment(TypedDict):
+    """What the record was made with and on; engine: which loops over time ran."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]
+    versions: dict[str, str]
+    processor: str
+    cores: int | None
+    device: str
+    engine: NotRequired[str | None]
+
+
+def _a_record(record: dict) -> dict:
+    settings, search = record["settings"], record["search"]
+    rates, seeds = settings["learning_rates"], [run["seed"] for run in record["runs"]]
+    if len(search["curves"]) != len(rates) or len(search.get("candidates", rates)) != len(rates):
+        raise ValueError("search must hold one curve, and one candidate if any, for each of settings.learning_rates")
+    if search["chosen"] not in rates:
+        raise ValueError("search.chosen must be one of settings.learning_rates")
+    if seeds != settings["seeds"]:
+        raise ValueError(f"runs must have the seeds of the settings, {settings['seeds']}; they have {seeds}")
+    return record
+
+
+class _Record(TypedDict):
+    """One unit on one data set in one column: settings, search, perhaps a choice, and a run a seed."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    schema: Literal[1]
+    column: Name
+    data: Name
+    unit: Annotated[str, AfterValidator(_known)]
+    variant: NotRequired[Name]  # what was taken from the unit; FULL if absent
+    size: NotRequired[str]  # how the hidden size was set: "same_hidden", "same_parameters", ...
+    settings: Settings
+    parameters: Parameters
+    search: Search
+    choose: NotRequired[list[Choice]]
+    runs: list[Run]
+    environment: Environment
+
+
+Record = Annotated[_Record, AfterValidator(_a_record)]
+_ADAPTER = TypeAdapter(Record)
+
+
+def check(record: Any, where: str = "the record") -> None:
+    """Raise RecordError, naming the first field that is wrong, unless a record has the form above."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        _ADAPTER.validate_python(record)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        place = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
+        text = first["msg"].removeprefix("Value error, ")
+        more = f" (and {len(others)} more)" if others else ""
+        raise RecordError(
+            f"{where} does not follow schema {SCHEMA}: {place + ': ' if place else ''}{text}{more}"
+        ) from error
 
 
-def curve(history) -> dict:
-    """The learning curve of a `training.History`, rounded to what matters."""
-    rounded = {name: [_round(value) for value in getattr(history, name)] for name in CURVE}
-    return rounded | {name: getattr(history, name) for name in ("best_epoch", "shrunk", "stop_reason")}
+def variant_of(record: dict) -> str:
+    """What was taken from the unit, FULL if nothing."""
+    return record.get("variant", FULL)
 
 
-def _round(value: float) -> float | int | None:
-    return None if not math.isfinite(value) else value if isinstance(value, int) else round(value, 4)
+def path_of(folder: Path, column: str, data: str, unit: str, variant: str = FULL) -> Path:
+    """Where a record lies under the folder of all.
 
-
-def path_of(folder: Path, column: str, data: str, unit: str) -> Path:
-    return Path(folder) / column / f"{data}_{unit}.json"
+    >>> path_of(Path("results"), "paper", "nottingham", "gru").as_posix()
+    'results/paper/nottingham_gru.json'
+    >>> path_of(Path("results"), "components", "nottingham", "gru", "reset_one").name
+    'nottingham_gru_reset_one.json'
+    """
+    end = "" if variant == FULL else f"_{variant}"
+    return Path(folder) / column / f"{data}_{unit}{end}.json"
 
 
 def write(record: dict, folder: Path) -> Path:
     """Check a record and write it to its place under `folder`, whole or not at all. Raises RecordError."""
     check(record)
-    path = path_of(folder, record["column"], record["data"], record["unit"])
+    try:
+        text = json.dumps(record, indent=None, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:  # in a part whose form is open
+        raise RecordError(f"the record does not follow schema {SCHEMA}: a number in it is not finite") from error
+    path = path_of(folder, record["column"], record["data"], record["unit"], variant_of(record))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
-        file.write((json.dumps(record, indent=None, separators=(",", ":"), allow_nan=False) + "\n").encode())
+        file.write((text + "\n").encode())
     return path
 
 
@@ -100,7 +254,7 @@ def read(path: Path) -> dict:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecordError(f"there is no record {path}: run `gatedrnn study`") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not a record: delete it and run `gatedrnn study` again") from error
     check(record, str(path))
     return record
@@ -111,83 +265,51 @@ def read_all(folder: Path) -> list[dict]:
     return [read(path) for path in sorted(Path(folder).glob("*/*.json"))]
 
 
-def check(record: dict, where: str = "the record") -> None:
-    """Raise RecordError unless a record follows the schema: fields, one curve a rate and a seed, equal lengths."""
+def curve(history) -> dict:
+    """The learning curve of a `training.History`, rounded to what matters."""
+    rounded = {name: [_rounded(value) for value in getattr(history, name)] for name in CURVE}
+    return rounded | {name: getattr(history, name) for name in ("best_epoch", "shrunk", "stop_reason")}
+
+
+def _rounded(value: float) -> float | int | None:
+    if isinstance(value, int):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def best_valid(curve: dict) -> float:
+    """The validation NLL that a curve's network was kept for."""
+    return curve["valid"][curve["epoch"].index(curve["best_epoch"])]
+
+
+def pieces(nll: Iterable[float], steps: Iterable[int]) -> list[list[float]]:
+    """What a run keeps of each sequence, from its total NLL (N,) in nats and its number of steps (N,)."""
+    return [[round(float(total), 4), int(length)] for total, length in zip(nll, steps, strict=True)]
+
+
+def environment(device: str, engine: str | None = None) -> dict:
+    """Versions and hardware, as a record keeps them, and which engine ran if it is told."""
+    versions = {name: version(name) for name in ("gatedrnn", "torch", "numpy")}
+    if device.startswith("cuda"):
+        import torch  # only here: whoever reads records needs no torch
+
+        device = torch.cuda.get_device_name(device)
+    else:
+        device = "cpu"
+    known = {
+        "versions": versions | {"python": platform.python_version()},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": device,
+    }
+    return known | ({"engine": engine} if engine else {})
+
+
+def _processor() -> str:
     try:
-        ok = record["schema"] == SCHEMA
-        settings, search, runs = record["settings"], record["search"], record["runs"]
-        ok &= record["unit"] in UNITS and {"recurrent", "all"} <= record["parameters"].keys()
-        ok &= len(search["curves"]) == len(settings["learning_rates"]) and len(runs) == len(settings["seeds"])
-        ok &= search["chosen"] in settings["learning_rates"]
-        for c in [*search["curves"], *(run["curve"] for run in runs)]:
-            ok &= len({len(c[name]) for name in CURVE}) == 1 and c["epoch"] == list(range(len(c["epoch"])))
-            ok &= 0 <= c["best_epoch"] < len(c["epoch"]) and c["stop_reason"] in STOPS
-        for run, seed in zip(runs, settings["seeds"], strict=True):
-            ok &= run["seed"] == seed and {"train", "valid", "test"} == run["scores"].keys()
-        ok &= {"versions", "processor", "cores", "device"} <= record["environment"].keys()
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{where} does not follow schema {SCHEMA}: {error!r}") from error
-    if not ok:
-        raise RecordError(f"{where} does not follow schema {SCHEMA}")
-
-
-def interval(values) -> tuple[float, float]:
-    """Mean and half-width of its 95 % confidence interval (Student's t) of one value a seed."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean()), float(half)
-
-
-def table(records: list[dict]) -> pd.DataFrame:
-    """Table 2 of the paper from the records: a row for each column, data set and unit, in the paper's order.
-
-    For train and test, in both averages and with and without the first frame: mean and half-width over seeds. paper :
-    the printed figure of the test set (music sets only; the speech sets are not the paper's). gap : ours minus the
-    paper's, in the average per sequence without the first frame. verdict : "below", "above", or "equal" where the
-    interval holds the paper's figure.
-    """
-    rows = []
-    for record in sorted(records, key=_place):
-        row = {name: record[name] for name in ("column", "data", "unit")} | {"seeds": len(record["runs"])}
-        for part in ("train", "test"):
-            for average in ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first"):
-                mean, half = interval([run["scores"][part][average] for run in record["runs"]])
-                row |= {f"{part}_{average}": mean, f"{part}_{average}_ci": half}
-        printed = PAPER_TABLE_2.get(record["data"], {}).get(record["unit"])
-        if printed:
-            gap, half = row["test_per_sequence_after_first"] - printed[1], row["test_per_sequence_after_first_ci"]
-            verdict = "equal" if abs(gap) <= half else "below" if gap < 0 else "above"
-            row |= {"paper_train": printed[0], "paper": printed[1], "gap": gap, "verdict": verdict}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _place(record: dict) -> list[tuple[int, str]]:
-    """Where a record stands: by column, data set and unit; names that the paper's table does not have come last."""
-    orders = {"column": ["paper", "today"], "data": list(PAPER_TABLE_2), "unit": list(UNITS)}
-    return [((known + [record[name]]).index(record[name]), record[name]) for name, known in orders.items()]
-
-
-def shown(frame: pd.DataFrame, markdown: bool = False) -> str:
-    """The table in short, for a terminal or as Markdown: our means with intervals beside the paper's figures."""
-
-    def cell(row, name: str) -> str:
-        return f"{row[name]:.2f} ± {row[name + '_ci']:.2f}"
-
-    rows = []
-    for _, row in frame.iterrows():
-        measured = [
-            cell(row, f"{part}_{average}") for part in ("train", "test") for average in ("pooled", "per_sequence")
-        ]
-        known = "paper" in row and pd.notna(row["paper"])
-        compared = [f"{row['paper']:.2f}", f"{row['gap']:+.2f}", row["verdict"]] if known else ["–"] * 3
-        measured.append(cell(row, "test_per_sequence_after_first"))
-        rows.append([row["column"], row["data"], row["unit"], str(row["seeds"]), *measured, *compared])
-    head = ["column", "data", "unit", "seeds", "train pooled", "train per seq.", "test pooled", "test per seq."]
-    head += ["test per seq. after first", "paper test", "gap", "verdict"]
-    if markdown:
-        return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows])
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

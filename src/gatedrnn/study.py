@@ -296,3 +296,10 @@ def evaluate_recorded(cell: Cell, folder: Path):
     """The test scores of the parameters that were kept for a cell: an `Evaluation`, to be held against the record."""
     theta = torch.from_numpy(sources.read_npz(parameters_path(folder, cell))["theta"])[None]
     return evaluate(cell.model, theta, load(cell.data, progress=False).test)[0]
+
+
+def test_pieces(cell: Cell, folder: Path) -> list[list[float]]:
+    """[total NLL in nats, steps] of each test sequence under the parameters that were kept for a cell."""
+    theta = torch.from_numpy(sources.read_npz(parameters_path(folder, cell))["theta"])[None]
+    alone = [evaluate(cell.model, theta, [piece])[0] for piece in load(cell.data, progress=False).test]
+    return records.pieces((one.pooled * one.steps for one in alone), (one.steps for one in alone))
