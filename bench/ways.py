@@ -90,14 +90,13 @@ class Unrolled(nn.Module):
 
     def __init__(self, model: SequenceModel):
         super().__init__()
-        self.cell, self.unit = CELLS[model.unit](model.input_size, model.hidden_size), model.unit
+        self.cell = CELLS[model.unit](model.input_size, model.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x.new_zeros(x.shape[1], self.cell.hidden_size)
-        state, states = (h, h) if self.unit == "lstm" else h, []
+        state, states = None, []
         for x_t in x:
             state = self.cell(x_t, state)
-            states.append(state[0] if self.unit == "lstm" else state)
+            states.append(state[0])
         return torch.stack(states)
 
 

@@ -6,15 +6,10 @@ import torch
 
 from gatedrnn.cells import CELLS, GRUCell, LSTMCell, TanhCell
 from gatedrnn.datasets import Batch, make_batch
-from gatedrnn.diagnostics import gate_activations, gradient_flow, saturation, step_jacobian
+from gatedrnn.diagnostics import gradient_flow, saturation, step_jacobian
 from gatedrnn.model import music_model, speech_model
+from gatedrnn.network import Network
 from gatedrnn.units import UNITS
-
-NAMES = {
-    "tanh": {"h"},
-    "gru": {"z", "r", "h_tilde", "h"},
-    "lstm": {"i", "f", "c_tilde", "c", "o", "h"},
-}
 
 
 def rolls(*lengths: int) -> list[np.ndarray]:
@@ -22,13 +17,12 @@ def rolls(*lengths: int) -> list[np.ndarray]:
     return [(rng.random((length, 88)) < 0.1).astype(np.uint8) for length in lengths]
 
 
-def model_and_theta(unit: str, members: int = 1):
+def network_of(unit: str) -> Network:
     """A model of 5 units in float64 with every parameter away from zero, peepholes and biases too."""
     model = music_model(unit, 5)
-    theta = model.init(range(members), dtype=torch.float64)
-    return model, theta + 0.3 * torch.randn(
-        theta.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
+    (theta,) = model.init([0], dtype=torch.float64)
+    noise = torch.randn(theta.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return Network(model, theta + 0.3 * noise)
 
 
 def filled(cell):
@@ -39,27 +33,6 @@ def filled(cell):
             parameter.normal_(generator=generator)
     x, h, c = torch.randn(3, 6, dtype=torch.float64, generator=generator)
     return cell, x[: cell.input_size], h[: cell.hidden_size], c[: cell.hidden_size]
-
-
-@pytest.mark.parametrize("unit", UNITS)
-def test_gate_activations_are_the_cell_run_step_by_step(unit):
-    model, theta = model_and_theta(unit, members=2)
-    batch = make_batch(rolls(6, 6, 6), "music", torch.float64)
-    gates = gate_activations(model, theta, batch.x, member=1)
-    assert set(gates) == NAMES[unit] and all(g.shape == (6, 3, 5) for g in gates.values())
-    torch.testing.assert_close(gates["h"], model.hidden(theta, batch.x)[1])
-    assert all(((g > 0) & (g < 1)).all() for name, g in gates.items() if name in "zrifo")
-    if unit == "gru":
-        before = torch.cat([torch.zeros(1, 3, 5), gates["h"][:-1]])
-        torch.testing.assert_close(gates["h"], (1 - gates["z"]) * before + gates["z"] * gates["h_tilde"])
-    if unit == "lstm":
-        before = torch.cat([torch.zeros(1, 3, 5), gates["c"][:-1]])
-        torch.testing.assert_close(gates["c"], gates["f"] * before + gates["i"] * gates["c_tilde"])
-        torch.testing.assert_close(gates["h"], gates["o"] * torch.tanh(gates["c"]))
-    assert not any(g.requires_grad for g in gates.values())
-    torch.testing.assert_close(gate_activations(model, theta, batch.x[0], member=1)["h"], gates["h"])
-    each = batch.x.expand(2, -1, -1, -1).contiguous()
-    torch.testing.assert_close(gate_activations(model, theta, each, member=1)["h"], gates["h"])
 
 
 def test_saturation_of_a_known_array():
@@ -74,16 +47,15 @@ def test_saturation_of_a_known_array():
 
 def test_gradient_flow_of_the_tanh_unit_is_a_product_of_jacobians():
     """dL_T/dh_t = dL_T/dh_T J_T J_{T-1} ... J_{t+1} with J_t = diag(1 - h_t^2) U^T, written out in float64."""
-    model, theta = model_and_theta("tanh")
+    network = network_of("tanh")
     batch = make_batch(rolls(12), "music", torch.float64)
-    p = {name: part[0] for name, part in model.unflatten(theta).items()}
-    h = model.hidden(theta, batch.x)[0, :, 0]
+    p, h = network.parameters, network.hidden(batch.x[0])[:, 0]
     g = (torch.sigmoid(h[-1] @ p["W_out"] + p["b_out"]) - batch.target[0, -1, 0]) @ p["W_out"].T  # of the Bernoulli NLL
     expected = [g.norm().item()]
     for t in range(11, 0, -1):
         g = (g * (1 - h[t] ** 2)) @ p["U"].T
         expected.append(g.norm().item())
-    flow = gradient_flow(model, theta, batch)
+    flow = gradient_flow(network, batch)
     np.testing.assert_allclose(flow["h"], expected, rtol=1e-12)
     assert set(flow) == {"h", "state"}
     np.testing.assert_array_equal(flow["state"], flow["h"])
@@ -91,11 +63,10 @@ def test_gradient_flow_of_the_tanh_unit_is_a_product_of_jacobians():
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_gradient_flow_goes_back_through_the_jacobians_of_the_whole_state(unit):
-    model, theta = model_and_theta(unit)
+    network = network_of(unit)
     batch = make_batch(rolls(7), "music", torch.float64)
-    cell, gates = model.cell(theta), gate_activations(model, theta, batch.x)
-    flow = gradient_flow(model, theta, batch)
-    p = {name: part[0] for name, part in model.unflatten(theta).items()}
+    cell, gates, p = network.cell, network.gates(batch.x[0]), network.parameters
+    flow = gradient_flow(network, batch)
     a = gates["h"][-1, 0] @ p["W_out"] + p["b_out"]
     g_h = (torch.sigmoid(a) - batch.target[0, -1, 0]) @ p["W_out"].T
     g = torch.cat([g_h, torch.zeros(5)]) if unit == "lstm" else g_h
@@ -108,16 +79,16 @@ def test_gradient_flow_goes_back_through_the_jacobians_of_the_whole_state(unit):
             through_h = o * (1 - torch.tanh(c) ** 2) + o * (1 - o) * cell.V_o.detach() * torch.tanh(c)
             np.testing.assert_allclose(flow["c"][lag], (g[5:] + g[:5] * through_h).norm(), rtol=1e-10)
         if t > 0:
-            state = (gates["h"][t - 1, 0], gates["c"][t - 1, 0]) if unit == "lstm" else gates["h"][t - 1, 0]
+            state = tuple(gates[name][t - 1, 0] for name in UNITS[unit].state)
             g = g @ step_jacobian(cell, batch.x[0, t, 0], state, of="state").detach()
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_gradient_flow_averages_over_the_sequences_that_reach_a_lag(unit):
-    model, theta = model_and_theta(unit, members=2)
+    network = network_of(unit)
     short, long = rolls(4, 9)
-    together = gradient_flow(model, theta, make_batch([short, long], "music", torch.float64), member=1)
-    alone = [gradient_flow(model, theta[1:], make_batch([roll], "music", torch.float64)) for roll in (short, long)]
+    together = gradient_flow(network, make_batch([short, long], "music", torch.float64))
+    alone = [gradient_flow(network, make_batch([roll], "music", torch.float64)) for roll in (short, long)]
     for name, flow in together.items():
         assert flow.shape == (9,)
         np.testing.assert_allclose(flow[:4], (alone[0][name] + alone[1][name][:4]) / 2, rtol=1e-12)
@@ -126,29 +97,28 @@ def test_gradient_flow_averages_over_the_sequences_that_reach_a_lag(unit):
 
 def test_gradient_flow_keeps_very_small_norms_and_works_on_speech():
     model = music_model("tanh", 5)
-    theta = model.init([0])
-    model.unflatten(theta)["U"].mul_(0.01)
-    flow = gradient_flow(model, theta, make_batch(rolls(40), "music", torch.float32))
+    network = Network(model, model.init([0])[0])
+    network.parameters["U"].mul_(0.01)
+    flow = gradient_flow(network, make_batch(rolls(40), "music", torch.float32))
     assert 0 < flow["h"][-1] < 1e-60  # far below the smallest number of float32
     speech = speech_model("gru", 4)
     wave = np.random.default_rng(0).standard_normal(100).astype(np.float32)
-    flow = gradient_flow(speech, speech.init([0]), make_batch([wave], "speech", torch.float32))
+    flow = gradient_flow(Network(speech, speech.init([0])[0]), make_batch([wave], "speech", torch.float32))
     assert flow["h"].shape == (8,) and (flow["h"] > 0).all()
 
 
 def test_gradient_flow_refuses_a_sequence_without_steps():
-    model, theta = model_and_theta("gru")
     batch = make_batch(rolls(3, 3), "music", torch.float64)
     mask = batch.mask.clone()
     mask[0, :, 1] = False
     with pytest.raises(ValueError, match="no real step"):
-        gradient_flow(model, theta, Batch(batch.x, batch.target, mask))
+        gradient_flow(network_of("gru"), Batch(batch.x, batch.target, mask))
 
 
 def test_step_jacobian_of_the_tanh_unit_has_its_closed_form():
     cell, x, h, _ = filled(TanhCell(2, 4))
-    expected = torch.diag(1 - cell(x, h) ** 2) @ cell.U.T
-    torch.testing.assert_close(step_jacobian(cell, x, h), expected)
+    expected = torch.diag(1 - cell(x, (h,))[0] ** 2) @ cell.U.T
+    torch.testing.assert_close(step_jacobian(cell, x, (h,)), expected)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -157,11 +127,11 @@ def test_step_jacobian_agrees_with_finite_differences(unit):
     start = torch.cat([h, c]) if unit == "lstm" else h
 
     def advance(state):
-        return torch.cat(cell(x, (state[:4], state[4:]))) if unit == "lstm" else cell(x, state)
+        return torch.cat(cell(x, state.split(4)))
 
     moves = 1e-6 * torch.eye(len(start), dtype=torch.float64)
     columns = [(advance(start + move) - advance(start - move)) / 2e-6 for move in moves]
-    state = (h, c) if unit == "lstm" else h
+    state = start.split(4)
     whole = step_jacobian(cell, x, state, of="state")
     torch.testing.assert_close(whole, torch.stack(columns, dim=1), rtol=1e-7, atol=1e-8)
     torch.testing.assert_close(step_jacobian(cell, x, state), whole[:4, :4])
@@ -178,4 +148,14 @@ def test_along_the_memory_cell_the_jacobian_is_the_forget_gate():
 def test_step_jacobian_refuses_a_part_that_the_unit_lacks():
     cell, x, h, _ = filled(GRUCell(2, 4))
     with pytest.raises(ValueError, match="one of h, state, not 'c'"):
-        step_jacobian(cell, x, h, of="c")
+        step_jacobian(cell, x, (h,), of="c")
+
+
+def test_a_tensor_as_the_state_and_a_populations_batch_are_refused():
+    cell, x, h, _ = filled(GRUCell(2, 4))
+    with pytest.raises(ValueError, match=r"state of a GRUCell must be the tuple \(h,\), not a Tensor"):
+        step_jacobian(cell, x, h)
+    batch = make_batch(rolls(3), "music", torch.float64)
+    pair = Batch(*(part.expand(2, *part.shape[1:]) for part in (batch.x, batch.target, batch.mask)))
+    with pytest.raises(ValueError, match=r"batch.x must have shape \(1, T, B, 88\), not \(2, 3, 1, 88\)"):
+        gradient_flow(network_of("gru"), pair)

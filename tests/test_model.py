@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from gatedrnn.datasets import make_batch
+from gatedrnn.datasets import Batch, make_batch
 from gatedrnn.model import SequenceModel, music_model, speech_model
+from gatedrnn.network import Network
 from gatedrnn.outputs import BernoulliOutput, GaussianMixtureOutput
 from gatedrnn.units import UNITS
 
@@ -31,12 +32,8 @@ def test_hidden_states_are_those_of_each_members_cell(unit, options):
     theta, x = scattered(model, [0, 1, 2]), inputs(3, 6, 2, 5)
     h = model.hidden(theta, x)
     for member in range(3):
-        cell = model.cell(theta, member)
-        zeros = torch.zeros(2, 3, dtype=torch.float64)
-        state = (zeros, zeros) if unit == "lstm" else zeros
-        for t in range(6):
-            state = cell(x[member, t], state)
-            torch.testing.assert_close(h[member, t], state[0] if unit == "lstm" else state)
+        cell = Network(model, theta[member]).cell
+        torch.testing.assert_close(h[member], cell.run(x[member])["h"])
 
 
 @pytest.mark.parametrize("unit, options", FORMS)
@@ -108,3 +105,52 @@ def test_hidden_size_zero_is_refused(unit):
 def test_unknown_reset_is_refused():
     with pytest.raises(ValueError, match="'before' or 'after'"):
         music_model("gru", reset="never")
+
+
+@pytest.mark.parametrize("seeds", [3, [], "7", None, 1.0])
+def test_seeds_that_are_no_list_are_refused(seeds):
+    with pytest.raises(ValueError, match=r"one seed a member, such as \[0\], not"):
+        music_model("gru", 4).init(seeds)
+
+
+@pytest.mark.parametrize(
+    "unit, options, sentence",
+    [
+        ("gru", {"peepholes": False}, "only the LSTM has peepholes to leave out"),
+        ("tanh", {"peepholes": False}, "only the LSTM has peepholes to leave out"),
+        ("lstm", {"reset": "after"}, "only the GRU has a reset gate"),
+        ("tanh", {"reset": "after"}, "only the GRU has a reset gate"),
+    ],
+)
+def test_an_option_of_another_unit_is_refused(unit, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        music_model(unit, **options)
+
+
+# of seeds 0 and 7: the first three parameters of each, then the sum of all, as the recorded runs had them
+STARTS = {
+    "tanh": [0.0940106, 0.041564, -0.0081234, -0.0441239, -0.0452613, 0.0724186, -3.32655, -20.52486],
+    "gru": [0.0940106, 0.041564, -0.0081234, -0.0441239, -0.0452613, 0.0724186, 20.06894, -10.96475],
+    "lstm": [0.0940106, 0.041564, -0.0081234, -0.0441239, -0.0452613, 0.0724186, -8.36684, -26.63582],
+}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_starting_point_of_the_recorded_runs_has_not_moved(unit):
+    theta = music_model(unit).init([0, 7])
+    found = theta[:, :3].flatten().tolist() + theta.double().sum(1).tolist()
+    assert found == pytest.approx(STARTS[unit], abs=2e-5)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    model = music_model("gru", 4)
+    theta, x = model.init([0, 1]), torch.zeros(1, 7, 2, 88)
+    N = model.num_parameters
+    with pytest.raises(ValueError, match=rf"theta must have shape \(P, {N}\), not \({N},\)"):
+        model.predict(theta[0], x)
+    with pytest.raises(ValueError, match=r"x must have shape \(P or 1, T, B, 88\) with P = 2, not \(7, 2, 88\)"):
+        model.predict(theta, x[0])
+    with pytest.raises(ValueError, match=r"x must have shape .* with P = 2, not \(3, 7, 2, 88\)"):
+        model.predict(theta, x.expand(3, -1, -1, -1))
+    with pytest.raises(ValueError, match=r"mask must have shape \(P or 1, T, B\) with P = 2, T = 7, B = 2, not"):
+        model.nll(theta, Batch(x, x, torch.ones(1, 7, 3)))

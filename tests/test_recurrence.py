@@ -40,7 +40,7 @@ def unroll(cell, x, state):
     out = []
     for x_t in x:
         state = cell(x_t, state)
-        out.append(state if isinstance(state, tuple) else (state,))
+        out.append(state)
     return [torch.stack(s) for s in zip(*out, strict=True)]
 
 
@@ -53,7 +53,7 @@ def test_equal_to_the_cells_and_their_autograd(unit, options, shape):
     start = [random(P, B, H, seed=101 + k, scale=0.5).requires_grad_() for k in range(2 if unit == "lstm" else 1)]
     ours = RECURRENCES[unit](x, **weights, **dict(zip(("h0", "c0"), start, strict=False)))
     ours = ours if isinstance(ours, tuple) else (ours,)
-    members = [unroll(cells[p], x[p], tuple(s[p] for s in start) if unit == "lstm" else start[0][p]) for p in range(P)]
+    members = [unroll(cells[p], x[p], tuple(s[p] for s in start)) for p in range(P)]
     theirs = [torch.stack(s) for s in zip(*members, strict=True)]
     # ragged lengths: a loss that ends at another step for each sequence
     lengths = torch.arange(B) % T + 1

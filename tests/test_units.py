@@ -44,7 +44,7 @@ def test_the_printed_equations_are_what_the_cells_compute(name, peepholes):
         p.data.normal_(generator=generator)
     x = torch.randn(B, D, dtype=torch.float64, generator=generator)
     state = tuple(torch.randn(B, H, dtype=torch.float64, generator=generator) for _ in unit.state)
-    computed = cell.gates(x, state if name == "lstm" else state[0])
+    computed = cell.gates(x, state)
     by_equation = printed(unit, cell, x, state, peepholes=peepholes)
     assert tuple(computed) == unit.parts
     for part, value in by_equation.items():

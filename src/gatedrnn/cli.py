@@ -3,9 +3,9 @@
 Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted.
 """
 
-import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +101,7 @@ def train(
         raise ValueError(f"the folder {output.parent} does not exist: make it first")
     from .datasets import load
     from .model import music_model, speech_model
-    from .training import Protocol, evaluate
+    from .training import Protocol
     from .training import train as run
 
     dataset = load(data)
@@ -117,9 +117,10 @@ def train(
         protocol=Protocol(max_epochs=epochs),
         checkpoint=checkpoint,
     )
-    save(output, unit, data, model.hidden_size, result.theta)
+    network = replace(result.network(), data=data)
+    network.save(output)
     checkpoint.unlink(missing_ok=True)
-    history, (score,) = result.histories[0], evaluate(model, result.theta, dataset.test)
+    history, score = result.histories[0], network.evaluate(dataset.test)
     print(f"{unit}, {model.hidden_size} units, {model.num_recurrent_parameters} recurrent parameters, on {data}")
     print(f"validation NLL, nats a step: {history.best_valid:.4f} after epoch {history.best_epoch}")
     print(f"test NLL, nats a step: pooled {score.pooled:.4f}, mean of sequences {score.per_sequence:.4f}")
@@ -145,19 +146,20 @@ def sample(
 
     from .datasets import load
     from .generation import render, sample_roll, save_midi
+    from .network import Network
 
     outputs = output or [trained.with_suffix(".mid"), trained.with_suffix(".ogg")]
     for path in outputs:
         if path.suffix not in (".mid", ".wav", ".ogg", ".mp3", ".flac"):
             raise typer.BadParameter(f"{path}: write .mid, .wav, .ogg, .mp3 or .flac", param_hint="--output")
-    model, theta, name = restore(trained)
-    dataset = load(name)
-    if dataset.kind != "music":
-        raise ValueError(f"{trained} is a model of {dataset.kind}: only models of music can be heard")
+    network = Network.load(trained)
+    if network.data is None or network.model.kind != "music":
+        raise ValueError(f"{trained} is not a model of music that `gatedrnn train` wrote: only those can be heard")
+    dataset = load(network.data)
     if opening and piece >= len(dataset.test):
-        raise ValueError(f"there is no test piece {piece}: {name} has {len(dataset.test)}, counted from 0")
+        raise ValueError(f"there is no test piece {piece}: {dataset.name} has {len(dataset.test)}, counted from 0")
     start = dataset.test[piece][:opening] if opening else None
-    roll = sample_roll(model, theta, steps, opening=start, seed=seed)
+    roll = sample_roll(network, steps, opening=start, seed=seed)
     for path in outputs:
         if path.suffix == ".mid":
             save_midi(roll, path, dataset.step_seconds)
@@ -260,34 +262,6 @@ def evaluate(
     print(f"{cell}, seed {run['seed']}: test NLL {now:.4f} nats a step, pooled; recorded {recorded:.4f}")
     if abs(now - recorded) > 1e-3:
         raise ValueError("the score is not the recorded one: are the parameters and the record of the same run?")
-
-
-def save(path: Path, unit: str, data: str, hidden: int, theta) -> None:
-    """Write a trained model: plain arrays and one line of JSON; whole or not at all."""
-    import numpy as np
-
-    with sources.atomic(path) as file:
-        np.savez(file, model=json.dumps({"unit": unit, "data": data, "hidden": hidden}), theta=theta.numpy())
-
-
-def restore(path: Path):
-    """The model, its parameters (1, N) and the name of its data set, from a file that `save` wrote."""
-    import torch
-
-    from .model import music_model, speech_model
-
-    if not path.exists():
-        raise ValueError(f"there is no file {path}: train a model with `gatedrnn train --output {path}`")
-    try:
-        stored = sources.read_npz(path)
-        about, theta = json.loads(str(stored["model"])), torch.from_numpy(stored["theta"])
-        kind = sources.lookup(about["data"]).kind
-        model = (music_model if kind == "music" else speech_model)(about["unit"], about["hidden"])
-    except Exception as error:  # damaged, foreign or a pickle: whichever it is, the file is no use
-        raise ValueError(f"{path} is not a model that `gatedrnn train` has written") from error
-    if theta.shape != (1, model.num_parameters):
-        raise ValueError(f"{path} does not hold the parameters of the model that it names")
-    return model, theta, about["data"]
 
 
 def main() -> None:

@@ -12,14 +12,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .cells import Cell, LSTMCell
-from .datasets import Batch
-from .model import SequenceModel
-
-
-def _own(values: Tensor, member: int) -> Tensor:
-    """Drop the population axis of (1 or P, ...): the one slice that all share, or the member's own."""
-    return values[member if len(values) > 1 else 0]
+from .batching import Batch
+from .cells import Cell, State
+from .checks import check_shapes
+from .network import Network
+from .units import UNITS
 
 
 def _steps(cell: Cell, x: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
@@ -28,24 +25,11 @@ def _steps(cell: Cell, x: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     The memory is h, or for an LSTM a copy of c: the step itself reads c (through h = o tanh(c)), the copy is read by
     the next step only, so that a gradient with respect to the copy holds the direct path and nothing else.
     """
-    h = x.new_zeros(x.shape[1], cell.hidden_size).requires_grad_()
-    memory = torch.zeros_like(h).requires_grad_()
+    state = tuple(part.requires_grad_() for part in cell.start(x.shape[1]))
     for x_t in x:
-        gates = cell.gates(x_t, (h, memory) if isinstance(cell, LSTMCell) else h)
-        h, memory = gates["h"], gates["c"].clone() if "c" in gates else gates["h"]
-        yield gates, memory
-
-
-@torch.no_grad()
-def gate_activations(model: SequenceModel, theta: Tensor, x: Tensor, member: int = 0) -> dict[str, Tensor]:
-    """Every quantity that a member's unit computes over input x, by its name in the paper; each (T, B, H), float64.
-
-    x is (T, B, D), or (1 or P, T, B, D) as in a `Batch`. Names: tanh "h"; GRU "z", "r", "h_tilde", "h"; LSTM "i", "f",
-    "c_tilde", "c", "o", "h". Padded steps are computed too: mask them before averaging (see `saturation`).
-    """
-    cell = model.cell(theta.double(), member)
-    steps = [gates for gates, _ in _steps(cell, (_own(x, member) if x.ndim == 4 else x).double())]
-    return {name: torch.stack([gates[name] for gates in steps]) for name in steps[0]}
+        gates = cell.gates(x_t, state)
+        state = (gates["h"], gates["c"].clone()) if "c" in gates else (gates["h"],)
+        yield gates, state[-1]
 
 
 def saturation(
@@ -64,11 +48,12 @@ def saturation(
     return float((values < low).mean()), float((values > high).mean())
 
 
-def gradient_flow(model: SequenceModel, theta: Tensor, batch: Batch, member: int = 0) -> dict[str, np.ndarray]:
+def gradient_flow(network: Network, batch: Batch) -> dict[str, np.ndarray]:
     """How strongly the loss of the last step, L_T, depends on the state k steps earlier: norms by lag k = T - t.
 
-    Each value is an array (T,), index k = 0 ... T - 1, of the Euclidean norm of a gradient, averaged over the
-    sequences of the batch that are long enough; T is each sequence's own last real step.
+    The batch is one that a population shares, with leading axis 1. Each value is an array (T,), index k = 0 ... T - 1,
+    of the Euclidean norm of a gradient, averaged over the sequences of the batch that are long enough; T is each
+    sequence's own last real step.
 
     - "h": dL_T/dh_t, through everything that reads h_t.
     - "c" (LSTM only): dL_T/dc_t, through everything that reads c_t: the next step, and h_t = o_t tanh(c_t).
@@ -83,20 +68,22 @@ def gradient_flow(model: SequenceModel, theta: Tensor, batch: Batch, member: int
 
     Raises ValueError for a sequence without a real step.
     """
-    cell = model.cell(theta.double(), member).requires_grad_(False)
-    x, target = _own(batch.x, member).double(), _own(batch.target, member).double()
-    last = _own(batch.mask, member).sum(0).long() - 1
+    network = network.to("cpu", torch.float64)
+    cell = network.cell.requires_grad_(False)
+    check_shapes({"batch.x": (1, "T", "B", cell.input_size)}, **{"batch.x": batch.x})
+    (x,), (target,), (mask,) = batch.x.double(), batch.target.double(), batch.mask
+    last = mask.sum(0).long() - 1
     if (last < 0).any():
         raise ValueError("A sequence of the batch has no real step.")
     each = torch.arange(len(last))
     with torch.enable_grad():
         steps = list(_steps(cell, x))
-        readout = {name: part[member] for name, part in model.unflatten(theta.detach().double()).items()}
         h_last = torch.stack([gates["h"] for gates, _ in steps])[last, each]
-        a = h_last @ readout["W_out"] + readout["b_out"]
-        loss = model.output.nll(a, target[last, each]).sum()  # each sequence's gradient is its own: a sum keeps them
+        a = h_last @ network.W_out.detach() + network.b_out.detach()
+        # each sequence's gradient is its own, so that a sum keeps them apart
+        loss = network.model.output.nll(a, target[last, each]).sum()
         paths = {"h": [gates["h"] for gates, _ in steps]}
-        if isinstance(cell, LSTMCell):
+        if "c" in steps[0][0]:
             paths |= {"c": [gates["c"] for gates, _ in steps], "direct": [memory for _, memory in steps]}
         nodes = [node for path in paths.values() for node in path]
         gradients = torch.autograd.grad(loss, nodes, allow_unused=True, materialize_grads=True)
@@ -109,25 +96,25 @@ def gradient_flow(model: SequenceModel, theta: Tensor, batch: Batch, member: int
     return {name: ((norm[t, each] * long_enough).sum(1) / long_enough.sum(1)).numpy() for name, norm in norms.items()}
 
 
-def step_jacobian(cell: Cell, x: Tensor, state: Tensor | tuple[Tensor, Tensor], of: str = "h") -> Tensor:
-    """The Jacobian of one step, J[j, k] = d h_t[j] / d h_{t-1}[k], at input x (D,) and previous state h (H,) or (h, c).
+def step_jacobian(cell: Cell, x: Tensor, state: State, of: str = "h") -> Tensor:
+    """The Jacobian of one step, J[j, k] = d h_t[j] / d h_{t-1}[k], at input x (D,) and previous state, (h,) or (h, c).
 
     of="h" gives dh_t/dh_{t-1} (H, H), for an LSTM with c_{t-1} held fixed; of="c" (LSTM only) dc_t/dc_{t-1} (H, H) with
     h_{t-1} held fixed, which is diag(f_t) when there are no peepholes; of="state" the whole state's: (H, H), or
     (2H, 2H) over (h, c) for an LSTM. A gradient, written as a row, goes one step back by g @ J.
 
+    >>> from gatedrnn import LSTMCell
+    >>> cell = LSTMCell(3, 4)
+    >>> step_jacobian(cell, torch.ones(3), cell.start(), of="state").shape
+    torch.Size([8, 8])
+
     Raises ValueError for a part that the unit does not have.
     """
-    is_lstm = isinstance(cell, LSTMCell)
-    names = ("h", "c") if is_lstm else ("h",)
+    names = UNITS[cell.unit].state
     if of not in (*names, "state"):
         raise ValueError(f"of must be one of {', '.join((*names, 'state'))}, not {of!r}")
-
-    def advance(*previous: Tensor) -> tuple[Tensor, ...]:
-        gates = cell.gates(x, previous if is_lstm else previous[0])
-        return tuple(gates[name] for name in names)
-
-    blocks = torch.autograd.functional.jacobian(advance, tuple(state) if is_lstm else (state,))
+    state = cell.checked(x, state)
+    blocks = torch.autograd.functional.jacobian(lambda *previous: cell(x, previous), state)
     if of == "state":
         return torch.cat([torch.cat(row, dim=1) for row in blocks])
     return blocks[names.index(of)][names.index(of)]

@@ -30,7 +30,12 @@ class Evaluation:
 def evaluate(
     model: SequenceModel, theta: Tensor, sequences: Sequence[np.ndarray], batch_size: int = 16
 ) -> list[Evaluation]:
-    """The NLL of every member on some sequences, without noise. theta (P, N)."""
+    """The NLL of every member of a population on some sequences, without noise: theta (P, N) -> P evaluations.
+
+    For one trained model there is `Network.evaluate`. Raises ValueError when there is no sequence.
+    """
+    if not len(sequences):
+        raise ValueError("there is no sequence to score: give one at least")
     P, first = len(theta), 1 if model.kind == "music" else 0
     total, after = np.zeros((P, len(sequences))), np.zeros((P, len(sequences)))
     steps = np.zeros(len(sequences))

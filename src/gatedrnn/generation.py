@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .datasets import Dataset
-from .model import SequenceModel
+from .network import Network
 
 LOWEST_PITCH = 21
 PITCHES = 88
@@ -55,85 +55,76 @@ def held_notes(roll: ArrayLike) -> list[tuple[int, int, int]]:
 
 @torch.no_grad()
 def sample_roll(
-    model: SequenceModel,
-    theta: torch.Tensor,
+    network: Network,
     steps: int,
     *,
     opening: ArrayLike | None = None,
     seed: int | np.random.Generator = 0,
-    member: int = 0,
 ) -> np.ndarray:
     """Draw a piano roll from a music model, one step after the other: each pitch is on with its own probability.
 
     The model reads a zero frame first, as in training, then the opening (T0, 88) if there is one, and then what it has
-    drawn itself. theta is (P, N) and `member` says whose parameters are used. Returns uint8 (T0 + steps, 88), the
-    opening first. The uniform numbers come from numpy, whose stream is the same on every machine.
+    drawn itself. Returns uint8 (T0 + steps, 88), the opening first. The uniform numbers come from numpy, whose stream
+    is the same on every machine.
 
     Raises ValueError when the model is not one of music, when steps is negative, when nothing would be returned, or
     when the opening is not a piano roll.
     """
-    if model.kind != "music":
+    if network.model.kind != "music":
         raise ValueError("Only a model of music can draw a piano roll.")
     start = np.zeros((0, PITCHES), dtype=bool) if opening is None else check_roll(opening)
     if steps < 0 or len(start) + steps == 0:
         raise ValueError(f"steps must be at least {0 if len(start) else 1}; it is {steps}.")
     rng = np.random.default_rng(seed)
-    own = theta[[member]]
     roll = np.zeros((len(start) + steps, PITCHES), dtype=np.uint8)
     frame, state = np.zeros(PITCHES), None
     for t in range(len(roll)):
-        x = torch.as_tensor(frame, dtype=theta.dtype, device=theta.device).reshape(1, 1, PITCHES)
-        a, state = model.step(own, x, state)
+        a, state = network.step(torch.as_tensor(frame)[None], state)
         if t < len(start):
             roll[t] = start[t]
         else:
-            roll[t] = rng.random(PITCHES) < model.output.probabilities(a)[0, 0].double().cpu().numpy()
+            roll[t] = rng.random(PITCHES) < network.model.output.probabilities(a)[0].double().cpu().numpy()
         frame = roll[t]
     return roll
 
 
 @torch.no_grad()
 def sample_waveform(
-    model: SequenceModel,
-    theta: torch.Tensor,
+    network: Network,
     steps: int,
     *,
     opening: ArrayLike | None = None,
     seed: int | np.random.Generator = 0,
-    member: int = 0,
 ) -> np.ndarray:
     """Draw a waveform from a speech model, a block of 10 samples a step, in the standardised units of its training.
 
     At each step the model sees the last 20 samples and the next 10 are drawn from its mixture: first a component, then
     its Gaussians. It reads the opening (n,), n >= 20, in the same way, in windows of which the last one ends with it;
-    without an opening it begins after 20 zeros, which are not returned. theta is (P, N) and `member` says whose
-    parameters are used. Returns float32 (n + 10 steps,), the opening first. The random numbers come from numpy, whose
-    stream is the same on every machine; as each block depends on those before it, rounding can still tell long
-    waveforms of two machines apart.
+    without an opening it begins after 20 zeros, which are not returned. Returns float32 (n + 10 steps,), the
+    opening first. The random numbers come from numpy, whose stream is the same on every machine; as each block depends
+    on those before it, rounding can still tell long waveforms of two machines apart.
 
     Raises ValueError when the model is not one of speech, when steps is below 1, when the opening is not one axis of at
     least 20 finite samples, or when the model's output is not finite.
     """
-    if model.kind != "speech":
+    if network.model.kind != "speech":
         raise ValueError("Only a model of speech can draw a waveform.")
     if steps < 1:
         raise ValueError(f"steps must be at least 1; it is {steps}.")
-    seen, hop = model.input_size, model.output.size
+    seen, hop = network.model.input_size, network.model.output.size
     start = np.zeros(seen, np.float32) if opening is None else np.asarray(opening, np.float32)
     if start.ndim != 1 or len(start) < seen:
         raise ValueError(f"An opening has one axis and at least {seen} samples; this one has shape {start.shape}.")
     if not np.isfinite(start).all():
         raise ValueError("The opening holds NaN or infinity.")
     rng = np.random.default_rng(seed)
-    own = theta[[member]]
     wave, state = np.concatenate([start, np.zeros(hop * steps, np.float32)]), None
     for now in range(seen + (len(start) - seen) % hop, len(wave), hop):
-        x = torch.as_tensor(wave[now - seen : now], dtype=theta.dtype, device=theta.device).reshape(1, 1, seen)
-        a, state = model.step(own, x, state)
+        a, state = network.step(torch.as_tensor(wave[now - seen : now])[None], state)
         if now >= len(start):
             if not a.isfinite().all():
                 raise ValueError(f"The model's output is not finite at sample {now}: theta holds NaN or infinity.")
-            log_weight, mean, sigma = (part[0, 0].double().cpu().numpy() for part in model.output.parameters(a))
+            log_weight, mean, sigma = (part[0].double().cpu().numpy() for part in network.model.output.parameters(a))
             weight = np.exp(log_weight)
             k = rng.choice(len(weight), p=weight / weight.sum())
             wave[now : now + hop] = mean[k] + sigma[k] * rng.standard_normal(hop)

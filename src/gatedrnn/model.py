@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .cells import CELLS
-from .checks import check_sizes
+from .cells import CELLS, Cell
+from .checks import check_shapes, check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput
 from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS, check_unit
@@ -40,6 +41,10 @@ class SequenceModel:
         check_sizes(input_size=self.input_size, hidden_size=self.hidden_size)
         if self.reset not in ("before", "after"):
             raise ValueError(f"reset must be 'before' or 'after', not {self.reset!r}")
+        if not self.peepholes and self.unit != "lstm":
+            raise ValueError(f"only the LSTM has peepholes to leave out: do not pass peepholes for {self.unit!r}")
+        if self.reset != "before" and self.unit != "gru":
+            raise ValueError(f"only the GRU has a reset gate: do not pass reset for {self.unit!r}")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -67,18 +72,24 @@ class SequenceModel:
         return sum(math.prod(shape) for name, shape in self.shapes.items() if not name.endswith("_out"))
 
     def init(self, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """theta (P, N), a row a seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0."""
+        """theta (P, N), a row a seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0.
+
+        Raises ValueError when seeds is no list of seeds, or an empty one.
+        """
+        if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
+            raise ValueError(f"seeds must be a list with one seed a member, such as [0], not {seeds!r}")
         return torch.stack([self._init(torch.Generator().manual_seed(int(seed))) for seed in seeds]).to(dtype)
 
     def _init(self, generator: torch.Generator) -> Tensor:
         # drawn in float64 whatever the precision asked for, so that float32 and float64 runs start at the same point
-        cell = self._cell(dtype=torch.float64, generator=generator)
+        cell = self.new_cell(dtype=torch.float64, generator=generator)
         parameters = {name: p.detach() for name, p in cell.stacked().items()}
         W_out = torch.empty(self.shapes["W_out"], dtype=torch.float64).uniform_(-0.1, 0.1, generator=generator)
         parameters |= {"W_out": W_out, "b_out": W_out.new_zeros(self.output.width)}
         return torch.cat([parameters[name].flatten() for name in self.shapes])
 
-    def _cell(self, **kwargs):
+    def new_cell(self, **kwargs) -> Cell:
+        """A readable cell (`gatedrnn.cells`) of this model's unit and sizes; kwargs: its dtype and generator."""
         options = {"tanh": {}, "gru": {"reset": self.reset}, "lstm": {"peepholes": self.peepholes}}[self.unit]
         return CELLS[self.unit](self.input_size, self.hidden_size, **options, **kwargs)
 
@@ -87,24 +98,9 @@ class SequenceModel:
         parts = theta.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
         return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
-    def cell(self, theta: Tensor, member: int = 0):
-        """The readable cell (`gatedrnn.cells`) with the recurrent weights of one member."""
-        cell = self._cell(dtype=theta.dtype)
-        weights = {name: part[member].detach() for name, part in self.unflatten(theta).items()}
-        H = self.hidden_size
-        with torch.no_grad():
-            for i, gate in enumerate(cell.gate_names):
-                for letter in ("W", "U", "b"):
-                    name = f"{letter}_{gate}" if gate else letter
-                    getattr(cell, name).copy_(weights[letter][..., i * H : (i + 1) * H])
-                if gate and "V" in weights and i < 3:
-                    getattr(cell, f"V_{gate}").copy_(weights["V"][i * H : (i + 1) * H])
-            if "b_U" in weights:
-                cell.b_U.copy_(weights["b_U"])
-        return cell
-
     def states(self, theta: Tensor, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """h, and c for an LSTM, at every step: x (P or 1, T, B, D), state (P, B, H) -> (P, T, B, H)."""
+        check_shapes({"theta": ("P", self.num_parameters), "x": ("P|1", "T", "B", self.input_size)}, theta=theta, x=x)
         p = self.unflatten(theta)
         recurrent = {name: part for name, part in p.items() if not name.endswith("_out")}
         start = dict(zip(("h0", "c0"), state or (), strict=False))
@@ -134,6 +130,10 @@ class SequenceModel:
 
     def nll(self, theta: Tensor, batch) -> Tensor:
         """Negative log-likelihood in nats of every step of a batch, 0 beyond a sequence's end -> (P, T, B)."""
+        shared = ("P|1", "T", "B")
+        expected = {"x": (*shared, self.input_size), "target": (*shared, self.output.size), "mask": shared}
+        arrays = {name: getattr(batch, name) for name in expected}
+        check_shapes({"theta": ("P", self.num_parameters)} | expected, theta=theta, **arrays)
         return self.output.nll(self.predict(theta, batch.x), batch.target) * batch.mask
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from .datasets import Dataset, epoch_batches
 from .evaluation import Evaluation, evaluate
 from .model import SequenceModel
+from .network import Network
 from .sources import DataError, atomic, read_npz
 
 __all__ = ["Evaluation", "History", "Protocol", "Result", "TrainingDiverged", "evaluate", "prepare_process", "train"]
@@ -89,6 +90,10 @@ class Result:
     model: SequenceModel
     theta: Tensor
     histories: list[History]
+
+    def network(self, member: int = 0) -> Network:
+        """One member as a `Network`: a trained model without the population axis."""
+        return Network(self.model, self.theta[member])
 
     def best(self) -> int:
         """The member with the lowest validation NLL."""

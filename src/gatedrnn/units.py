@@ -103,9 +103,9 @@ UNITS = {
                 "h": r"h_t = o_t \odot \tanh(c_t)",
             },
             peepholes={
+                "o": r" + V_o \odot c_t",
                 "i": r" + V_i \odot c_{t-1}",
                 "f": r" + V_f \odot c_{t-1}",
-                "o": r" + V_o \odot c_t",
             },
             music_size=36,
             speech_size=195,
