@@ -158,6 +158,7 @@ def test_divergence_is_one_sentence(refused, tmp_path: Path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(tmp_path: Path):
     def command(name: str) -> list:
         return ["train", "--unit", "tanh", "--hidden", "40", "--epochs", "25", "--output", tmp_path / f"{name}.npz"]
@@ -186,6 +187,7 @@ def test_interrupted_and_resumed(tmp_path: Path):
         np.testing.assert_array_equal(one["theta"], two["theta"])
 
 
+@pytest.mark.slow
 def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     cell = ["--data", "bach_chorales", "--unit", "gru", "--column", "paper", "--max-epochs", 1]
     done = run("study", *cell, "--workers", 1, "--results", tmp_path)

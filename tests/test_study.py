@@ -1,5 +1,6 @@
 """The grid, and the promises of running it: nothing lost to a kill, nothing run twice, the same on Dask."""
 
+import json
 import os
 import signal
 import subprocess
@@ -92,6 +93,7 @@ def test_unknown_names_list_the_known_ones(names):
         Cell(*names)
 
 
+@pytest.mark.slow
 def test_a_record_can_be_evaluated_and_followed_anew(undisturbed, tmp_path):
     """The kept parameters give the recorded score, and a short re-run follows the recorded curve."""
     cell = TRIAL[0]
@@ -108,6 +110,7 @@ def test_a_record_can_be_evaluated_and_followed_anew(undisturbed, tmp_path):
     assert again.histories[0].valid == pytest.approx(record["runs"][0]["curve"]["valid"][:2], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_records_are_not_made_twice_nor_overwritten(undisturbed, tmp_path, monkeypatch):
     for record, _ in undisturbed.values():
         records.write(record, tmp_path)
@@ -129,6 +132,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_to_the_same_records(undisturbed, tmp_path):
     work, out = tmp_path / "work", tmp_path / "out"
     script = tmp_path / "study.py"
@@ -150,17 +154,22 @@ def test_a_killed_study_goes_on_to_the_same_records(undisturbed, tmp_path):
     assert again.stdout == ""
 
 
+@pytest.mark.slow
 def test_on_dask_a_cell_survives_its_worker(undisturbed, tmp_path):
     """A real scheduler and two workers on this machine; the worker that holds a cell is killed midway."""
     pytest.importorskip("distributed", reason="the study extra is not installed")
-    work, out, address = tmp_path / "work", tmp_path / "out", "tcp://127.0.0.1:18786"
-    host = ["--host", "127.0.0.1", "--no-dashboard"]
+    work, out, contact = tmp_path / "work", tmp_path / "out", tmp_path / "scheduler.json"
+    host = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(contact)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "18786", *host]
+    any_port = ["--port", "0", "--dashboard-address", ":0"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *any_port, *host]
     processes = [subprocess.Popen(command, **quiet)]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *host]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", *host]
     processes += [subprocess.Popen([*worker, "--name", name], **quiet) for name in ("first", "second")]
     try:
+        while not (contact.is_file() and contact.read_text()):
+            time.sleep(0.1)
+        address = json.loads(contact.read_text())["address"]
         cells = run(TRIAL[:1], out, scheduler=address, work=work, progress=False)
         from distributed import Client
 
