@@ -1,5 +1,6 @@
 """What is installed: pyproject.toml, constraints.txt and environment.yml agree, and a missing extra names itself."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +81,17 @@ def test_conda_installs_the_same(root: Path, project: dict):
     installed = Requirement(f"{project['name']}{editable.removeprefix('.')}").extras
     assert names(project, "book", "test", "study") <= names(project, *installed)
     assert len(pip["pip"]) == 2, "everything else comes from the project itself"
+
+
+def test_the_same_commands_run_everywhere(root: Path, project: dict):
+    """The README's commands are targets, and both automatic runs call them; every declared Python is tried."""
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf8"), re.MULTILINE))
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "book.yml").read_text(encoding="utf8"))
+    steps = [step.get("run", "") for step in workflow["jobs"]["check"]["steps"]]
+    for name, text in {"README.md": "", ".ci/run": "", "CONTRIBUTING.md": "", "workflow": "\n".join(steps)}.items():
+        called = set(re.findall(r"^make ([a-z-]+)", text or (root / name).read_text(encoding="utf8"), re.MULTILINE))
+        assert {"book", "test"} <= called <= targets, name
+    declared = {line.rpartition(" ")[2] for line in project["classifiers"] if line.count("::") == 2 and "3." in line}
+    assert set(workflow["jobs"]["check"]["strategy"]["matrix"]["python"]) == declared
+    for version in declared:
+        assert Requirement(f"python{project['requires-python']}").specifier.contains(version)
