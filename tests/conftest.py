@@ -4,13 +4,15 @@ import importlib.util
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+
+from gatedrnn.datasets import Dataset
 
 # The notebooks and the tests run on one thread a process, so that they round alike and can run side by side.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -94,3 +96,22 @@ def make_record(
 def made():
     """How to make a small record."""
     return make_record
+
+
+def toy_data(counts: Sequence[int] = (14, 5, 4), seed: int = 0) -> Dataset:
+    """A data set of short random rolls of many lengths in which neighbouring frames are alike."""
+    rng = np.random.default_rng(seed)
+
+    def roll():
+        first = rng.random(88) < 0.1
+        flips = rng.random((rng.integers(1, 12), 88)) < 0.02
+        return (first ^ np.logical_xor.accumulate(flips)).astype(np.uint8)
+
+    parts = [tuple(roll() for _ in range(n)) for n in counts]
+    return Dataset("toy", "music", *parts, step_seconds=0.5, description="", source="")
+
+
+@pytest.fixture(scope="session")
+def toy() -> Callable[..., Dataset]:
+    """How to make a small data set."""
+    return toy_data

@@ -9,11 +9,10 @@ import torch
 from gatedrnn.datasets import Dataset, make_batch
 from gatedrnn.evaluation import evaluate
 from gatedrnn.model import music_model
-from gatedrnn.training import train
-from test_training import SHORT, toy
+from gatedrnn.training import Protocol, train
 
 
-def test_both_averages_of_the_nll():
+def test_both_averages_of_the_nll(toy):
     """Against a plain loop over the sequences, one at a time."""
     data, model = toy(counts=(3, 3, 9), seed=4), music_model("gru", 4)
     theta = model.init([0, 1], torch.float64)
@@ -30,6 +29,6 @@ def test_both_averages_of_the_nll():
 def test_sequences_of_one_step_can_be_trained_on_and_scored():
     one = (np.eye(88, dtype=np.uint8)[:1],)
     data = Dataset("one", "music", one, one, one, step_seconds=0.5, description="", source="")
-    result = train(music_model("gru", 2), data, learning_rates=[1e-2], seeds=[0], protocol=SHORT)
+    result = train(music_model("gru", 2), data, learning_rates=[1e-2], seeds=[0], protocol=Protocol(max_epochs=4))
     score = evaluate(result.model, result.theta, data.test)[0]
     assert math.isfinite(score.pooled) and math.isnan(score.pooled_after_first)

@@ -21,21 +21,8 @@ from gatedrnn.units import UNITS
 SHORT = Protocol(batch_size=3, max_epochs=4, patience=2)
 
 
-def toy(counts=(14, 5, 4), seed=0):
-    """A data set of short random rolls of many lengths in which neighbouring frames are alike."""
-    rng = np.random.default_rng(seed)
-
-    def roll():
-        first = rng.random(88) < 0.1
-        flips = rng.random((rng.integers(1, 12), 88)) < 0.02
-        return (first ^ np.logical_xor.accumulate(flips)).astype(np.uint8)
-
-    parts = [tuple(roll() for _ in range(n)) for n in counts]
-    return Dataset("toy", "music", *parts, step_seconds=0.5, description="", source="")
-
-
 @pytest.fixture(scope="module")
-def data():
+def data(toy):
     return toy()
 
 
@@ -202,7 +189,7 @@ def test_a_nan_stops_with_the_member_and_its_rate(data):
 SCRIPT = """
     import sys, time
     sys.path.insert(0, {tests!r})
-    from test_training import toy
+    from conftest import toy_data
     import torch
     from gatedrnn import training
     from gatedrnn.model import music_model
@@ -213,7 +200,7 @@ SCRIPT = """
         time.sleep(0.3)
     training._Population.train_epoch = train_epoch
     protocol = training.Protocol(batch_size=3, max_epochs=8, patience=8)
-    training.train(music_model("lstm", 4), toy(), learning_rates=[1e-2, 3e-3], seeds=[0, 1], protocol=protocol,
+    training.train(music_model("lstm", 4), toy_data(), learning_rates=[1e-2, 3e-3], seeds=[0, 1], protocol=protocol,
                    dtype=torch.float64, checkpoint={path!r})
 """
 
