@@ -1,11 +1,16 @@
-"""The contract of the hand-written passes: gradcheck, equality with the cells under autograd, equality with PyTorch."""
+"""The contract of the hand-written passes: gradcheck, equality with the cells under autograd, equality with PyTorch.
+
+Both engines are held to it.
+"""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
 from gatedrnn.cells import CELLS
-from gatedrnn.recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
+from gatedrnn.recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence, use_engine
 
 RECURRENCES = {"tanh": tanh_recurrence, "gru": gru_recurrence, "lstm": lstm_recurrence}
 FORMS = [
@@ -20,6 +25,15 @@ FORMS = [
 ]
 SHAPES = [(1, 1, 1, 1, 1), (1, 7, 1, 3, 2), (4, 1, 3, 2, 5), (3, 6, 1, 1, 4), (2, 11, 4, 5, 3), (5, 4, 2, 6, 1)]
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(autouse=True, params=["torch", "compiled"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test of this module runs with each engine."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    with use_engine(request.param):
+        yield request.param
 
 
 def random(*shape, seed, scale=1.0):
@@ -138,3 +152,61 @@ def test_equal_to_torch_forward_and_gradient(unit, options):
     torch.testing.assert_close(to_library(weights["b"].grad[0]), layer.bias_ih_l0.grad, **TIGHT)
     if unit == "gru":
         torch.testing.assert_close(weights["b_U"].grad[0], layer.bias_hh_l0.grad[2 * H :], **TIGHT)
+
+
+ARRIVALS = {
+    "permuted": lambda h, probe: (h.permute(3, 1, 0, 2) * probe.permute(3, 1, 0, 2)).sum(),
+    "expanded": lambda h, probe: h.sum() + 0 * probe.sum(),
+    "non-contiguous": lambda h, probe: (h[..., ::2] * probe[..., ::2]).sum() + (h[:, ::2] * probe[:, ::2]).sum(),
+    "of the last step only": lambda h, probe: (h[:, -1] * probe[:, -1]).sum(),
+}
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+@pytest.mark.parametrize("arrival", ARRIVALS)
+def test_a_gradient_counts_the_same_however_it_lies_in_memory(unit, options, arrival):
+    cells, weights = population(unit, options, P=2, D=3, H=4)
+    x = random(2, 5, 3, 3, seed=20)
+    probe = random(2, 5, 3, 4, seed=21)
+    out = RECURRENCES[unit](x, **weights)
+    h = out[0] if unit == "lstm" else out
+    start = torch.zeros(3, 4, dtype=torch.float64)
+    start = (start, start) if unit == "lstm" else start
+    reference = torch.stack([unroll(cells[p], x[p], start)[0] for p in range(2)])
+    leaves = [p for cell in cells for p in cell.parameters()]
+    ours, theirs = (torch.autograd.grad(ARRIVALS[arrival](states, probe), leaves) for states in (h, reference))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, **TIGHT)
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)], ids=["h", "c", "both"])
+def test_a_gradient_that_is_missing_counts_as_zero(used):
+    _, weights = population("lstm", {}, P=2, D=3, H=2)
+    weights = {name: w.detach().requires_grad_() for name, w in weights.items()}
+    x = random(2, 4, 3, 3, seed=22)
+
+    def gradients(factors):
+        states = lstm_recurrence(x, **weights)
+        return torch.autograd.grad(sum(f * states[k].square().sum() for k, f in factors), list(weights.values()))
+
+    present = gradients([(k, 1.0) for k in used])
+    explicit = gradients([(k, float(k in used)) for k in (0, 1)])
+    for a, b in zip(present, explicit, strict=True):
+        torch.testing.assert_close(a, b, **TIGHT)
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_is_not_a_number_reaches_the_caller(unit, options, bad, dtype):
+    """Training knows a diverged member by it, and the others go on."""
+    _, weights = population(unit, options, P=2, D=3, H=4)
+    weights = {name: w.detach().to(dtype) for name, w in weights.items()}
+    x = random(2, 3, 2, 3, seed=23).to(dtype)
+    weights["W"][1, 0, -1], x[1, 0, 0, 0] = bad, 0.0  # infinity times 0, too, is not a number
+    W = weights.pop("W").requires_grad_()
+    out = RECURRENCES[unit](x, W, **weights)
+    h = out[0] if unit == "lstm" else out
+    (gradient,) = torch.autograd.grad(h.sum(), W)
+    assert h[0].isfinite().all() and gradient[0].isfinite().all()
+    assert not h[1].isfinite().all() and not gradient[1].isfinite().all()
