@@ -47,6 +47,7 @@ def speak(sentence: str) -> np.ndarray:
 
 
 def main() -> None:
+    """Write the clip and the table of its sentences."""
     spoken = [speak(sentence) for sentence in SENTENCES]
     clip = ASSETS / "synthetic_speech.flac"
     with soundfile.SoundFile(clip, "w", RATE, 1, "PCM_16", format="FLAC", compression_level=1.0) as file:

@@ -162,7 +162,7 @@ NAN = np.full((4, 88), np.nan)
     ("sequences", "kind", "message"),
     [
         ([np.zeros((0, 88))], "music", "Sequence 0 .* is empty"),
-        (music([3]) + [NAN], "music", "Sequence 1 .* NaN"),
+        ([*music([3]), NAN], "music", "Sequence 1 .* NaN"),
         ([np.full((2, 88), 3)], "music", "other values than 0 and 1"),
         ([np.zeros((3, 87))], "music", r"needs \(steps, 88\)"),
         ([np.zeros(3)], "music", r"needs \(steps, 88\)"),

@@ -185,7 +185,8 @@ def test_a_build_that_ended_while_pages_were_written(built, capsys, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(built.script, "write_pages", half)
         if end is KeyboardInterrupt:
-            pytest.raises(KeyboardInterrupt, built.script.main)
+            with pytest.raises(KeyboardInterrupt):
+                built.script.main()
         else:
             assert built.script.main() == 1
     capsys.readouterr()

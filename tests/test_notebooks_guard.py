@@ -122,7 +122,7 @@ def test_opening_and_end_of_a_chapter(notebook: nbformat.NotebookNode):
     assert re.search(r"\d+ minutes", opening)
     assert "prerequisite" in opening or "you need" in opening
     text = markdown(notebook)
-    headings = " ".join(re.findall(r"^#+ (.+)$", text, re.M)).lower()
+    headings = " ".join(re.findall(r"^#+ (.+)$", text, re.MULTILINE)).lower()
     for section in ("recap", "quiz", "exercises"):
         assert section in headings, f"a section called {section}"
     exercises = re.findall(r"\{exercise(?:-start)?\}", text)
@@ -238,7 +238,7 @@ def test_no_file_names_a_place_on_one_machine(project_files: list[Path], root: P
 
 
 def test_no_pickles(root: Path):
-    pattern = re.compile(r"^\s*(import|from)\s+(pickle|cPickle|dill|joblib|shelve)\b|allow_pickle\s*=\s*True", re.M)
+    pattern = re.compile(r"(?m)^\s*(import|from)\s+(pickle|cPickle|dill|joblib|shelve)\b|allow_pickle\s*=\s*True")
     unsafe = re.compile(r"torch\.(load|save)\(")
     for path in (*(root / "src").rglob("*.py"), *NOTEBOOKS):
         text = path.read_text(encoding="utf8")

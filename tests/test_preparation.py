@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_voices_only_and_short_silences(corpus):
     frames = preparation.chorale_frames(corpus.parse("bach/bwv248.9-1", forceSource=True))
     assert len(frames) < 50 and max(map(len, frames)) <= 5
     silent = [not frame for frame in frames]
-    assert any(silent) and not any(a and b for a, b in zip(silent, silent[1:], strict=False)) and not silent[0]
+    assert any(silent) and not any(a and b for a, b in itertools.pairwise(silent)) and not silent[0]
 
 
 def score(melody, shift):

@@ -5,6 +5,7 @@ comes from an interval: of one value a seed (differences between runs of the sam
 covers test pieces as well. Differences are in nats a step.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
@@ -201,7 +202,7 @@ def order(found: Found, column: str, name: str) -> str:
     """The units by their mean test NLL, best first; "≈" where the interval of neighbours holds 0."""
     ranked = sorted(UNITS, key=lambda unit: scores(found[column, name, unit]).mean())
     line = UNITS[ranked[0]].title
-    for one, two in zip(ranked, ranked[1:], strict=False):
+    for one, two in itertools.pairwise(ranked):
         apart = better(paired(found[column, name, two], found[column, name, one])) == SUPPORTED
         line += (" < " if apart else " ≈ ") + UNITS[two].title
     return line

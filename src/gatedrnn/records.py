@@ -5,6 +5,7 @@ whenever one is written or read. NLL and scores are in nats a step. What is mark
 without it is as valid as on the day it was written.
 """
 
+import itertools
 import json
 import math
 import os
@@ -50,7 +51,7 @@ def _a_curve(curve: dict) -> dict:
     epochs = curve["epoch"]
     if len({len(curve[name]) for name in CURVE}) != 1:
         raise ValueError(f"{', '.join(CURVE)} must be lists of one length")
-    if not epochs or epochs[0] != 0 or any(b <= a for a, b in zip(epochs, epochs[1:], strict=False)):
+    if not epochs or epochs[0] != 0 or any(b <= a for a, b in itertools.pairwise(epochs)):
         raise ValueError("epoch must begin at 0 and increase")
     if curve["best_epoch"] not in epochs:
         raise ValueError(f"best_epoch {curve['best_epoch']} is not among the epochs")

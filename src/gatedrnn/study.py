@@ -289,6 +289,7 @@ def save_parameters(cell: Cell, theta: np.ndarray, folder: Path) -> Path:
 
 
 def parameters_path(folder: Path, cell: Cell) -> Path:
+    """Where the kept parameters of a cell lie under a folder of records."""
     return Path(folder) / cell.column / f"{cell.data}_{cell.unit}.npz"
 
 
