@@ -34,7 +34,7 @@ from pathlib import Path
 import ways
 from timing import ROUNDS, free_memory, load, quartiles, take_turns, use_one_core, warm_up
 
-from gatedrnn import records, sources
+from gatedrnn import datasets, files, records
 from gatedrnn.model import SequenceModel, music_model, speech_model
 from gatedrnn.units import UNITS
 
@@ -196,8 +196,8 @@ def count_operations() -> dict:
 def measure_memory() -> dict:
     """Peak bytes of training MuseData with ten members, a process for each unit."""
     try:
-        sources.check("muse_data")
-    except sources.DataError:
+        datasets.check("muse_data")
+    except files.DataError:
         return {"left_out": "MuseData is not at hand: run `gatedrnn data fetch muse_data`"}
     script = ROOT / "bench" / "memory.py"
     peaks = {}
@@ -232,7 +232,7 @@ def save(result: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {name: json.dumps(value) for name, value in result.items()}
     parts["rows"] = "[\n" + ",\n".join(map(json.dumps, result["rows"])) + "\n]"
-    with sources.atomic(path) as file:
+    with files.atomic(path) as file:
         file.write(("{\n" + ",\n".join(f'"{name}": {text}' for name, text in parts.items()) + "\n}\n").encode())
 
 

@@ -1,10 +1,14 @@
 """What several test modules share."""
 
+import functools
+import http.server
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from gatedrnn import datasets, files
 from gatedrnn.datasets import Dataset
 
 # The notebooks and the tests run on one thread a process, so that they round alike and can run side by side.
@@ -23,6 +28,30 @@ torch.set_num_threads(1)
 def root() -> Path:
     """The repository's root."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A cache directory for the tests: it shows what this machine has, and nothing they write reaches the user's own.
+
+    The chorales, which take half a minute to read, are kept in pytest's cache.
+    """
+    own, kept = tmp_path_factory.mktemp("data"), Path(pytestconfig.cache.mkdir("gatedrnn"))
+    for base in (*files.directories(), kept):
+        for path in (
+            path for pattern in ("music/*.*", "speech/*.npz", "speech/raw/*.wav") for path in base.glob(pattern)
+        ):
+            link = own / path.relative_to(base)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEDRNN_DATA", str(own))
+        yield own
+    chorales = own / datasets.SOURCES["bach_chorales"].file
+    if chorales.is_file() and not chorales.is_symlink():
+        (kept / "music").mkdir(exist_ok=True)
+        shutil.copy(chorales, kept / "music")
 
 
 @pytest.fixture(scope="session")
@@ -115,3 +144,36 @@ def toy_data(counts: Sequence[int] = (14, 5, 4), seed: int = 0) -> Dataset:
 def toy() -> Callable[..., Dataset]:
     """How to make a small data set."""
     return toy_data
+
+
+@pytest.fixture
+def roll() -> np.ndarray:
+    """Twelve steps of scattered notes, the lowest and the highest key among them, ending on a sounding step."""
+    notes = (np.random.default_rng(3).random((12, 88)) < 0.2).astype(np.uint8)
+    notes[2:5, 0] = notes[4:, 87] = notes[-1, 40] = 1
+    return notes
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache directory, with the user's own one out of reach, and no proxy before the local server."""
+    monkeypatch.setenv("GATEDRNN_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(files, "user_cache_path", lambda *args, **kwargs: tmp_path / "user")
+    monkeypatch.setenv("NO_PROXY", "*")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder and the address at which a local server offers it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()

@@ -2,19 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from gatedrnn import datasets, sources
+from gatedrnn import batching, datasets
 from gatedrnn.batching import (
     Batch,
     buckets,
-    check_sequences,
     count_steps,
     epoch_batches,
     epoch_plan,
     evaluation_batches,
     make_batch,
-    padding_fraction,
 )
-from gatedrnn.sources import DataError
+from gatedrnn.files import DataError
 
 
 def music(lengths, seed=0):
@@ -73,6 +71,22 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(getattr(one, key), getattr(other, key)) for key in ("x", "target", "mask"))
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 27])
+def test_with_an_order_of_its_own_a_member_sees_what_a_single_run_sees(batch_size):
+    """The same sequences side by side in the same batches, in the same order; what is longer is padding."""
+    sequences = music(LENGTHS)
+    together = list(epoch_batches(sequences, "music", batch_size, [3, 8, 5], 2, order="own"))
+    for member, seed in enumerate([3, 8, 5]):
+        alone = list(epoch_batches(sequences, "music", batch_size, [seed], 2, order="own"))
+        for one, all_members in zip(alone, together, strict=True):
+            T = one.x.shape[1]
+            for key in ("x", "target", "mask"):
+                ours = getattr(all_members, key)[member]
+                assert torch.equal(getattr(one, key)[0], ours[:T]) and not ours[T:].any()
+    if batch_size == 4:
+        assert len({tuple(contents(together, member)) for member in range(3)}) == 3
+
+
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_member_of_a_population_sees_what_a_single_run_sees(epoch):
     sequences = music(LENGTHS)
@@ -127,20 +141,14 @@ def test_buckets_of_equal_lengths_are_one():
     assert len(found[0]) % 4 == len(LENGTHS) % 4, "the short batch is among the longest sequences"
 
 
-@pytest.mark.parametrize(("name", "most"), [("nottingham", 0.10), ("muse_data", 0.10), ("bach_chorales", 0.10)])
-def test_padding_stays_small(name, most, record_property):
-    if sources.find(sources.REGISTRY[name].file) is None and name != "bach_chorales":
+@pytest.mark.parametrize("name", ["nottingham", "muse_data", "bach_chorales"])
+def test_padding_stays_small(name):
+    """Of a padded epoch at batch size 8, less than a tenth is padding."""
+    if datasets.source(name).here() is None and name != "bach_chorales":
         pytest.skip(f"{name} is not at hand: run `gatedrnn data fetch {name}` or set GATEDRNN_DATA")
-    fraction = padding_fraction(datasets.load(name).train, 8)
-    record_property(f"padding of {name}", fraction)
-    print(f"{name}: {100 * fraction:.1f} % of a padded epoch at batch size 8 is padding")
-    assert fraction < most
-
-
-def test_padding_fraction_counts_padding():
-    assert padding_fraction(music([10, 10, 10]), 3) == 0
-    assert padding_fraction(music([10, 5]), 2) == pytest.approx(0.25)
-    assert padding_fraction(speech([120, 70]), 2) == pytest.approx(0.25)
+    lengths = list(map(count_steps, datasets.load(name).train))
+    padded = sum(T * chosen.size for T, chosen in epoch_plan(lengths, 8, [0], 0))
+    assert 1 <= padded / sum(lengths) < 1 / 0.9
 
 
 @pytest.mark.parametrize("kind", ["music", "speech"])
@@ -155,34 +163,21 @@ def test_evaluation_takes_every_sequence_once(kind):
     assert list(evaluation_batches([], kind)) == []
 
 
-NAN = np.full((4, 88), np.nan)
+def test_sequences_that_cannot_be_used_make_no_batch():
+    with pytest.raises(DataError, match="Sequence 1 .* NaN"):
+        make_batch([*music([3]), np.full((4, 88), np.nan)], "music")
 
 
-@pytest.mark.parametrize(
-    ("sequences", "kind", "message"),
-    [
-        ([np.zeros((0, 88))], "music", "Sequence 0 .* is empty"),
-        ([*music([3]), NAN], "music", "Sequence 1 .* NaN"),
-        ([np.full((2, 88), 3)], "music", "other values than 0 and 1"),
-        ([np.zeros((3, 87))], "music", r"needs \(steps, 88\)"),
-        ([np.zeros(3)], "music", r"needs \(steps, 88\)"),
-        ([np.zeros(0)], "speech", "0 samples: a first prediction needs 30"),
-        ([np.zeros(1)], "speech", "1 samples"),
-        (speech([30, 29]), "speech", "Sequence 1 .* 29 samples"),
-        ([np.array([np.nan] * 40)], "speech", "NaN or infinity"),
-        ([np.zeros((40, 2))], "speech", "one axis of samples"),
-        (music([3]), "video", "no kind of data 'video'"),
-    ],
-)
-def test_bad_sequences(sequences, kind, message):
-    for use in (
-        lambda: check_sequences(sequences, kind),
-        lambda: make_batch(sequences, kind),
-        lambda: next(epoch_batches(sequences, kind, 2, [0], 0)),
-        lambda: next(evaluation_batches(sequences, kind)),
-    ):
-        with pytest.raises(DataError, match=message):
-            use()
+def test_batches_of_an_epoch_are_not_checked_again(monkeypatch):
+    """A `Dataset` has checked them once, and an epoch asks no more."""
+    monkeypatch.setattr(batching, "check_sequences", lambda *_: pytest.fail("checked again"))
+    assert len(list(epoch_batches(music([3, 4]), "music", 2, [0], 0))) == 1
+    assert len(list(evaluation_batches(music([3, 4]), "music"))) == 1
+
+
+def test_an_unknown_order_is_refused():
+    with pytest.raises(DataError, match="no order 'random' of batches: use 'shared' or 'own'"):
+        next(epoch_batches(music([3]), "music", 1, [0], 0, order="random"))
 
 
 def test_nothing_to_batch():

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from gatedrnn import cli, sources
+from gatedrnn import cli, datasets, files
 
 SMALL = ["--hidden", "4", "--epochs", "2"]
 
@@ -48,7 +48,7 @@ def test_help(command: list[str]):
 def test_data_list_names_every_set():
     result = CliRunner().invoke(cli.app, ["data", "list"])
     assert result.exit_code == 0
-    assert all(name in result.output for name in sources.REGISTRY)
+    assert all(name in result.output for name in datasets.SOURCES)
 
 
 def test_data_fetch_and_check():
@@ -78,9 +78,10 @@ def test_the_same_seed_gives_the_same_model(trained: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "--unit", "elman"], "tanh, gru, lstm"),
-        (["train", "--data", "jsb"], "jsb_chorales"),
         (["train", "--hidden", "0"], "hidden"),
+        (["train", "--hidden", "1000000000"], "4096"),
+        (["sample", "a.npz", "--steps", "1000000000000"], "10000"),
+        (["sample", "a.npz", "--output", "a.txt"], "write .mid"),
         (["train", "--lr", "-1"], "positive"),
         (["train", "--output", "model.txt"], ".npz"),
         (["train", "--epochs", "many"], "epochs"),
@@ -117,6 +118,14 @@ def test_a_refusal_ends_with_code_1():
     assert "bach_chorales" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "option, said", [(["--unit", "elman"], "tanh, gru, lstm"), (["--data", "jsb"], "jsb_chorales")]
+)
+def test_unknown_names(refused, option: list[str], said: str, tmp_path: Path):
+    assert said in refused("train", *option, "--output", tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_data_that_are_not_there(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GATEDRNN_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -150,6 +159,32 @@ def test_sample_refuses_pickled_arrays(refused, tmp_path: Path):
 def test_an_opening_from_no_piece(refused, trained: Path, tmp_path: Path):
     output = tmp_path / "a.mid"
     assert "no test piece" in refused("sample", trained, "--opening", 4, "--piece", 100000, "--output", output)
+
+
+def test_a_sample_is_written_whole_or_not_at_all(refused, trained: Path, tmp_path: Path):
+    """A missing folder, a folder in place of a file, whichever of the two files comes first."""
+    good = tmp_path / "a.ogg"
+    for bad, said in ((tmp_path / "none" / "a.mid", "does not exist"), (tmp_path / "a.wav", "is a folder")):
+        (tmp_path / "a.wav").mkdir(exist_ok=True)
+        for outputs in ((good, bad), (bad, good)):
+            options = [word for path in outputs for word in ("--output", path)]
+            assert said in refused("sample", trained, "--steps", 4, *options)
+            assert not good.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("suffix", ["mid", "wav", "flac", "mp3", "ogg"])
+def test_a_full_disk_is_one_sentence(refused, trained: Path, tmp_path: Path, suffix: str, monkeypatch):
+    whole = open
+
+    def full(path: Path, mode: str):
+        return whole("/dev/full" if f"a.{suffix}" in path.name else path, mode)
+
+    monkeypatch.setattr(files, "open", full, raising=False)
+    outputs = tmp_path / "b.mid", tmp_path / f"a.{suffix}"
+    options = [word for path in outputs for word in ("--output", path)]
+    assert "No space left" in refused("sample", trained, "--steps", 4, *options)
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
 def test_divergence_is_one_sentence(refused, tmp_path: Path):

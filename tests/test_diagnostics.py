@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gatedrnn.batching import Batch, make_batch
 from gatedrnn.cells import CELLS, GRUCell, LSTMCell, TanhCell
-from gatedrnn.datasets import Batch, make_batch
 from gatedrnn.diagnostics import gradient_flow, saturation, step_jacobian
 from gatedrnn.model import music_model, speech_model
 from gatedrnn.network import Network

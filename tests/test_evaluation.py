@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatedrnn.datasets import Dataset, make_batch
+from gatedrnn.batching import make_batch
+from gatedrnn.datasets import Dataset
 from gatedrnn.evaluation import evaluate
 from gatedrnn.model import music_model
 from gatedrnn.training import Protocol, train

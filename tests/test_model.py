@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gatedrnn.datasets import Batch, make_batch
+from gatedrnn.batching import Batch, make_batch
 from gatedrnn.model import SequenceModel, music_model, speech_model
 from gatedrnn.network import Network
 from gatedrnn.outputs import BernoulliOutput, GaussianMixtureOutput

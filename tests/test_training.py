@@ -85,7 +85,7 @@ def test_the_step_of_the_optimiser_is_the_one_written_down(data):
     protocol = Protocol(batch_size=3, max_epochs=1, weight_noise=0.0)
     ours = train(model, one, learning_rates=[1e-3], seeds=[0], protocol=protocol, dtype=torch.float64)
     theta = model.init([0], torch.float64).requires_grad_()
-    from gatedrnn.datasets import make_batch
+    from gatedrnn.batching import make_batch
 
     model.nll(theta, make_batch(list(one.train), "music", torch.float64)).sum().div(3).backward()
     g = theta.grad

@@ -5,18 +5,21 @@ P = population, T = steps, B = batch, D = input size, K = size of the target. A 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from gatedrnn.sources import DataError
-
-PITCHES = 88
-INPUT, OUTPUT = 20, 10
-"""Speech: samples seen at a step, and samples predicted, which is also the hop from one step to the next."""
+from .datasets import check_sequences
+from .files import DataError
+from .rolls import PITCHES
+from .waveforms import HOP, WINDOW
 
 PADDING = 0.08
 """The share of padding up to which neighbouring batches are joined to one bucket."""
+
+Order = Literal["shared", "own"]
+"""Whether the members of a population take their batches in one order or each in its own."""
 
 
 @dataclass(frozen=True)
@@ -32,33 +35,9 @@ class Batch:
         return Batch(self.x.to(device, dtype), self.target.to(device, dtype), self.mask.to(device))
 
 
-def check_sequences(sequences: Sequence[np.ndarray], kind: str) -> None:
-    """Raise DataError unless every sequence can be used: music (T >= 1, 88) of 0 and 1, speech (n >= 30,) finite."""
-    if kind not in ("music", "speech"):
-        raise DataError(f"There is no kind of data {kind!r}: use 'music' or 'speech'.")
-    for number, sequence in enumerate(sequences):
-        where = f"Sequence {number} (counted from 0)"
-        if kind == "music":
-            if sequence.ndim != 2 or sequence.shape[1] != PITCHES:
-                raise DataError(f"{where} has shape {sequence.shape}: music needs (steps, {PITCHES}).")
-            if not len(sequence):
-                raise DataError(f"{where} is empty: leave it out, or give it one step at least.")
-            if not ((sequence == 0) | (sequence == 1)).all():  # a NaN is neither
-                raise DataError(f"{where} holds NaN or other values than 0 and 1: a pitch is on (1) or off (0).")
-        else:
-            if sequence.ndim != 1:
-                raise DataError(f"{where} has shape {sequence.shape}: speech needs one axis of samples.")
-            if len(sequence) < INPUT + OUTPUT:
-                raise DataError(
-                    f"{where} has {len(sequence)} samples: a first prediction needs {INPUT + OUTPUT}, so leave it out."
-                )
-            if not np.isfinite(sequence).all():
-                raise DataError(f"{where} holds NaN or infinity: mend or leave out that recording.")
-
-
 def count_steps(sequence: np.ndarray) -> int:
     """Predictions in a sequence: the frames of a piano roll (T, 88), or (n - 20) // 10 of a waveform (n,)."""
-    return len(sequence) if sequence.ndim == 2 else (len(sequence) - INPUT) // OUTPUT
+    return len(sequence) if sequence.ndim == 2 else (len(sequence) - WINDOW) // HOP
 
 
 def _assemble(groups: list[list[np.ndarray]], kind: str, steps: int, dtype: torch.dtype) -> Batch:
@@ -68,7 +47,7 @@ def _assemble(groups: list[list[np.ndarray]], kind: str, steps: int, dtype: torc
     predicted. Speech: 20 samples in, the next 10 out.
     """
     shape = (len(groups), steps, len(groups[0]))
-    width_in, width_out = (PITCHES, PITCHES) if kind == "music" else (INPUT, OUTPUT)
+    width_in, width_out = (PITCHES, PITCHES) if kind == "music" else (WINDOW, HOP)
     numbers = np.uint8 if kind == "music" else np.float64 if dtype == torch.float64 else np.float32
     x, target = np.zeros((*shape, width_in), numbers), np.zeros((*shape, width_out), numbers)
     mask = np.zeros(shape, bool)
@@ -80,8 +59,8 @@ def _assemble(groups: list[list[np.ndarray]], kind: str, steps: int, dtype: torc
                 x[p, 1:n, b] = sequence[:-1]
                 target[p, :n, b] = sequence
             else:
-                pieces = np.lib.stride_tricks.sliding_window_view(sequence, INPUT + OUTPUT)[::OUTPUT]
-                x[p, :n, b], target[p, :n, b] = pieces[:, :INPUT], pieces[:, INPUT:]
+                pieces = np.lib.stride_tricks.sliding_window_view(sequence, WINDOW + HOP)[::HOP]
+                x[p, :n, b], target[p, :n, b] = pieces[:, :WINDOW], pieces[:, WINDOW:]
     return Batch(torch.from_numpy(x).to(dtype), torch.from_numpy(target).to(dtype), torch.from_numpy(mask))
 
 
@@ -115,7 +94,7 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING) -
 
 
 def epoch_plan(
-    lengths: Sequence[int], batch_size: int, seeds: Sequence[int], epoch: int, order: str = "shared"
+    lengths: Sequence[int], batch_size: int, seeds: Sequence[int], epoch: int, order: Order = "shared"
 ) -> list[tuple[int, np.ndarray]]:
     """Which sequences meet in which batch of an epoch: pairs of a padded length T and indices (P or 1, B).
 
@@ -123,8 +102,10 @@ def epoch_plan(
     seed, with the epoch, decides which sequences of a bucket share a batch. The order of the batches is decided by the
     epoch alone ("shared", so that all members share each batch's length), or by the member's seed as well ("own", and a
     batch is padded to the longest of the members'). Either way the member with seed s sees exactly what a single run
-    with seed s sees. P is 1 where all seeds are equal.
+    with seed s sees. P is 1 where all seeds are equal. Raises DataError for an unknown order.
     """
+    if order not in get_args(Order):
+        raise DataError(f"There is no order {order!r} of batches: use {' or '.join(map(repr, get_args(Order)))}.")
     members = sorted(set(seeds)) if len(set(seeds)) == 1 else list(seeds)
     generators = [np.random.default_rng(np.random.SeedSequence([int(seed), int(epoch)])) for seed in members]
     slots = []
@@ -153,14 +134,14 @@ def epoch_batches(
     seeds: Sequence[int],
     epoch: int,
     dtype: torch.dtype = torch.float32,
-    order: str = "shared",
+    order: Order = "shared",
 ) -> Iterator[Batch]:
     """The batches of one epoch, as `epoch_plan` puts them together, with leading axis P = len(seeds), or 1 where all
-    seeds are equal. Raises DataError as `check_sequences`.
+    seeds are equal. The sequences are those of a `Dataset`, which has checked them. Raises DataError where there is
+    none, and as `epoch_plan`.
     """
     if not len(sequences) or batch_size < 1:
         raise DataError("An epoch needs one sequence at least, and a batch size of 1 or more.")
-    check_sequences(sequences, kind)
     lengths = [count_steps(sequence) for sequence in sequences]
     for longest, chosen in epoch_plan(lengths, batch_size, seeds, epoch, order):
         yield _assemble([[sequences[i] for i in indices] for indices in chosen], kind, longest, dtype)
@@ -169,17 +150,9 @@ def epoch_batches(
 def evaluation_batches(
     sequences: Sequence[np.ndarray], kind: str, batch_size: int = 32, dtype: torch.dtype = torch.float32
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Every sequence once, by falling length: (indices (B,), batch with leading axis 1). DataError as in training."""
-    check_sequences(sequences, kind)
+    """Every sequence once, by falling length: (indices (B,), batch with leading axis 1)."""
     order = np.argsort([-count_steps(sequence) for sequence in sequences], kind="stable")
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         chosen = [sequences[i] for i in indices]
         yield indices, _assemble([chosen], kind, count_steps(chosen[0]), dtype)
-
-
-def padding_fraction(sequences: Sequence[np.ndarray], batch_size: int, seed: int = 0) -> float:
-    """The share of a padded epoch's steps that is padding, counted over the batches of a population of two."""
-    kind = "music" if sequences[0].ndim == 2 else "speech"
-    masks = [batch.mask for batch in epoch_batches(sequences, kind, batch_size, [seed, seed + 1], 0)]
-    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)

@@ -1,18 +1,19 @@
 """The command line: `gatedrnn data | train | sample | study | table | evaluate`.
 
-Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted.
+Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted
+(143 and 129: by SIGTERM, SIGHUP).
 """
 
+import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import sources
-from .units import check_unit
+from . import datasets, files
+from .units import UNITS
 
 # Whatever needs torch is imported where it is used, so that --help and `data` answer at once.
 
@@ -27,26 +28,12 @@ data = typer.Typer(help="Data sets: list, fetch, check.", no_args_is_help=True, 
 app.add_typer(data, name="data")
 
 
-def known(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A callback that turns an unknown name into a usage error, which lists the known ones."""
-
-    def callback(value: str) -> str:
-        try:
-            check(value)
-        except (ValueError, sources.DataError) as error:
-            raise typer.BadParameter(str(error)) from error
-        return value
-
-    return callback
-
-
 @data.command("list")
 def list_data() -> None:
     """Every known data set, and whether it is on this machine."""
-    for status in sources.status():
-        source = status.source
-        print(f"{source.name:<17} {source.kind:<7} {'here' if status.present else '-':<5} {source.origin}")
-    print(f"cache directory: {sources.cache_dir()} (GATEDRNN_DATA moves it)")
+    for name, source in datasets.SOURCES.items():
+        print(f"{name:<17} {source.kind:<7} {'here' if source.here() else '-':<5} {source.description}")
+    print(f"cache directory: {files.cache_dir()} (GATEDRNN_DATA moves it)")
 
 
 @data.command("fetch")
@@ -57,8 +44,8 @@ def fetch_data(names: Annotated[list[str], typer.Argument(help="data sets, or `a
     gatedrnn data fetch bach_chorales
     gatedrnn data fetch jsb_chorales nottingham muse_data piano_midi
     """
-    for name in sources.REGISTRY if names == ["all"] else names:
-        print(f"{name}: {sources.fetch(name)}", flush=True)
+    for source in map(datasets.source, datasets.SOURCES if names == ["all"] else names):
+        print(f"{source.name}: {source.path()}", flush=True)
 
 
 @data.command("check")
@@ -69,15 +56,17 @@ def check_data(names: Annotated[list[str] | None, typer.Argument(help="data sets
     gatedrnn data check
     gatedrnn data check jsb_chorales
     """
-    for name in names or [status.source.name for status in sources.status() if status.present]:
-        print(f"{name}: sound, {sources.check(name)}", flush=True)
+    for name in names or [name for name, source in datasets.SOURCES.items() if source.here()]:
+        print(f"{name}: sound, {datasets.check(name)}", flush=True)
 
 
 @app.command()
 def train(
-    unit: Annotated[str, typer.Option(callback=known(check_unit), help="tanh, gru or lstm")] = "gru",
-    data: Annotated[str, typer.Option(callback=known(sources.lookup), help="a data set's name")] = "bach_chorales",
-    hidden: Annotated[int | None, typer.Option(min=1, help="hidden units; as in Table 1 unless given")] = None,
+    unit: Annotated[str, typer.Option(help=", ".join(UNITS))] = "gru",
+    data: Annotated[str, typer.Option(help="a data set's name: see `gatedrnn data list`")] = "bach_chorales",
+    hidden: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="hidden units; as in Table 1 unless given")
+    ] = None,
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="step size of RMSProp")] = 0.001,
     seed: Annotated[int, typer.Option(min=0, help="seed of the parameters, the batches and the weight noise")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="at most so many; early stopping may end sooner")] = 30,
@@ -99,13 +88,12 @@ def train(
         raise ValueError(f"{output} exists: move it away or name another file with --output")
     if not output.parent.is_dir():
         raise ValueError(f"the folder {output.parent} does not exist: make it first")
-    from .datasets import load
     from .model import music_model, speech_model
     from .training import Protocol
     from .training import train as run
 
-    dataset = load(data)
-    model = (music_model if dataset.kind == "music" else speech_model)(unit, hidden)
+    model = (music_model if datasets.source(data).kind == "music" else speech_model)(unit, hidden)
+    dataset = datasets.load(data)
     checkpoint = output.with_suffix(".checkpoint.npz")
     if checkpoint.exists():
         print(f"going on from {checkpoint}")
@@ -130,7 +118,7 @@ def train(
 @app.command()
 def sample(
     trained: Annotated[Path, typer.Argument(help="a file that `gatedrnn train` has written", dir_okay=False)],
-    steps: Annotated[int, typer.Option(min=1, help="steps to draw")] = 64,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="steps to draw")] = 64,
     opening: Annotated[int, typer.Option(min=0, help="steps of a real test piece to begin with")] = 0,
     piece: Annotated[int, typer.Option(min=0, help="which test piece the opening is from")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="another seed, another piece")] = 0,
@@ -142,29 +130,32 @@ def sample(
     gatedrnn sample gru.npz
     gatedrnn sample gru.npz --opening 16 --steps 48 --output piece.mid --output piece.wav
     """
-    import soundfile
-
-    from .datasets import load
-    from .generation import render, sample_roll, save_midi
-    from .network import Network
-
     outputs = output or [trained.with_suffix(".mid"), trained.with_suffix(".ogg")]
     for path in outputs:
         if path.suffix not in (".mid", ".wav", ".ogg", ".mp3", ".flac"):
             raise typer.BadParameter(f"{path}: write .mid, .wav, .ogg, .mp3 or .flac", param_hint="--output")
+    from . import sound
+    from .network import Network
+    from .sampling import sample_roll
+
     network = Network.load(trained)
     if network.data is None or network.model.kind != "music":
         raise ValueError(f"{trained} is not a model of music that `gatedrnn train` wrote: only those can be heard")
-    dataset = load(network.data)
+    dataset = datasets.load(network.data)
     if opening and piece >= len(dataset.test):
         raise ValueError(f"there is no test piece {piece}: {dataset.name} has {len(dataset.test)}, counted from 0")
     start = dataset.test[piece][:opening] if opening else None
     roll = sample_roll(network, steps, opening=start, seed=seed)
+    wave = sound.render(roll, step_seconds=dataset.step_seconds)
+    files.write_all(
+        {
+            path: sound.midi(roll, dataset.step_seconds)
+            if path.suffix == ".mid"
+            else sound.encode(wave, path.suffix[1:])
+            for path in outputs
+        }
+    )
     for path in outputs:
-        if path.suffix == ".mid":
-            save_midi(roll, path, dataset.step_seconds)
-        else:
-            soundfile.write(path, render(roll, step_seconds=dataset.step_seconds), 16000)
         print(path)
 
 
@@ -266,11 +257,14 @@ def evaluate(
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence, not a traceback."""
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores a hang-up, and that stays so
+            signal.signal(number, end)
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (sources.DataError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         fail(error)
     except RuntimeError as error:
         from .training import TrainingDiverged
@@ -278,6 +272,11 @@ def main() -> None:
         if not isinstance(error, TrainingDiverged):
             raise
         fail(error)
+
+
+def end(number: int, _frame: object) -> None:
+    """End as Ctrl-C does, so that whatever is half-written goes away on the way out."""
+    sys.exit(128 + number)
 
 
 def fail(error: Exception) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .datasets import evaluation_batches
+from .batching import evaluation_batches
 from .model import SequenceModel
 
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from .diagrams import INK, cell_diagram
-from .generation import LOWEST_PITCH, PITCHES, held_notes
+from .rolls import LOWEST_PITCH, PITCHES, held_notes
 from .units import SYMBOLS, UNITS
 
 __all__ = [

@@ -18,9 +18,9 @@ from .batching import Batch
 from .cells import Cell, State
 from .checks import check_shapes
 from .evaluation import Evaluation, evaluate
+from .files import DataError, atomic, read_npz
 from .model import SequenceModel
 from .outputs import BernoulliOutput, GaussianMixtureOutput
-from .sources import DataError, atomic, read_npz
 
 OUTPUTS = {output.__name__: output for output in (BernoulliOutput, GaussianMixtureOutput)}
 DTYPES = (torch.float32, torch.float64)

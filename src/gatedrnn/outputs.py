@@ -41,9 +41,10 @@ class BernoulliOutput:
         frames = torch.from_numpy(np.concatenate(sequences)).double()
         return torch.logit((frames.sum(0) + 1) / (len(frames) + 2))
 
-    def sample(self, a: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw each pitch by itself: a (..., size) -> 0 or 1, (..., size)."""
-        return torch.bernoulli(torch.sigmoid(a), generator=generator)
+    def sample(self, a: Tensor, rng: np.random.Generator) -> np.ndarray:
+        """Draw each pitch by itself: a (..., size) -> uint8 0 or 1, (..., size). numpy draws alike on every machine."""
+        p = self.probabilities(a).double().cpu().numpy()
+        return (rng.random(p.shape) < p).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,10 @@ class GaussianMixtureOutput:
         log_normal = -0.5 * standardised.square() - sigma.log() - 0.5 * math.log(2 * math.pi)
         return -torch.logsumexp(log_weight + log_normal.sum(-1), dim=-1)
 
-    def sample(self, a: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a component, then its Gaussian: a (..., width) -> (..., size)."""
-        log_weight, mean, sigma = self.parameters(a)
-        weights = log_weight.exp().flatten(0, -2)
-        k = torch.multinomial(weights, 1, generator=generator).view(*a.shape[:-1], 1, 1)
-        mean, sigma = (part.take_along_dim(k, dim=-2).squeeze(-2) for part in (mean, sigma))
-        noise = torch.randn(mean.shape, generator=generator, dtype=a.dtype, device=a.device)
-        return mean + sigma * noise
+    def sample(self, a: Tensor, rng: np.random.Generator) -> np.ndarray:
+        """Draw a component, then its Gaussian: a (..., width) -> float64 (..., size)."""
+        log_weight, mean, sigma = (part.double().cpu().numpy() for part in self.parameters(a))
+        below = np.cumsum(np.exp(log_weight), axis=-1)
+        k = np.sum(below <= below[..., -1:] * rng.random((*a.shape[:-1], 1)), axis=-1)[..., None, None]
+        mean, sigma = (np.take_along_axis(part, k, axis=-2)[..., 0, :] for part in (mean, sigma))
+        return mean + sigma * rng.standard_normal(mean.shape)

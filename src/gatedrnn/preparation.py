@@ -4,28 +4,27 @@ The slow libraries (music21, scipy.signal, soundfile) are imported only inside t
 """
 
 import csv
-import hashlib
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
+import warnings
 from collections.abc import Iterable
-from importlib.resources import files
+from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from gatedrnn import sources
-from gatedrnn.sources import DataError
+from . import files
+from .extras import Extra
+from .files import DataError
+from .rolls import LOWEST_PITCH, PITCHES
+from .waveforms import SAMPLE_RATE
 
 Frames = list[list[int]]
 """One piece: for each step the sorted MIDI pitches that sound."""
 
+Arrays = dict[str, np.ndarray]
+
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
-PROCESSES = 2
 
 
 # --- chorales -------------------------------------------------------------------------------------------------------
@@ -60,14 +59,23 @@ def chorale_frames(score) -> Frames:
     return [sorted(frames.get(t, ())) for t in range(max(frames) + 1) if t in frames or t - 1 in frames]
 
 
-def parse_share(first: int, every: int) -> None:
-    """Print one line of JSON (the frames) for each chorale `first`, `first + every`, ...: the work of one process."""
-    from music21 import corpus
+def corpus_chorales(progress: bool = True) -> list[tuple[str, Frames]]:
+    """Name and frames of every chorale in music21's corpus; DataError where it cannot be read."""
+    try:
+        with Extra("data"):
+            from music21 import corpus
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which then ends this process
-    for name in chorale_names()[first::every]:
-        # forceSource: music21 would otherwise keep, and later open, a pickle of the score
-        print(json.dumps(chorale_frames(corpus.parse(name, forceSource=True))), flush=True)
+        bar = tqdm(chorale_names(), desc="reading chorales (once)", disable=not progress or None, leave=False)
+        with bar, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # forceSource: music21 would otherwise keep, and later open, a pickle of the score
+            return [(name, chorale_frames(corpus.parse(name, forceSource=True))) for name in bar]
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # music21's readers raise many kinds
+        raise DataError(
+            "The chorales cannot be read from music21's corpus: reinstall it (`pip install --force-reinstall music21`)."
+        ) from error
 
 
 def patterns(frames: Frames) -> set:
@@ -93,49 +101,45 @@ def without_repeats(pieces: Iterable[tuple[str, Frames]], share: float = 0.5) ->
     return [(name, frames) for name, frames, _ in kept]
 
 
-def chorales(progress: bool = True) -> dict[str, np.ndarray]:
-    """Every chorale of music21's corpus, read by two processes: ``frames`` uint8 (sum T, 88), ``lengths``, ``names``.
+def chorales(progress: bool = True) -> Arrays:
+    """Every chorale of music21's corpus: ``frames`` uint8 (sum T, 88), ``lengths`` (N,), ``names`` (N,).
 
-    Column i is MIDI pitch 21 + i. The recipe is that of `chorale_frames`, then of `without_repeats`. Raises DataError
-    where music21 or its corpus cannot be read.
+    Column i is MIDI pitch 21 + i. The recipe is that of `chorale_frames`, then of `without_repeats`; it takes about
+    half a minute. Raises DataError where music21 or its corpus cannot be read.
     """
-    # plain child processes: unlike multiprocessing they need no `if __name__ == "__main__"` in the caller's script
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONWARNINGS": "ignore"}
-    code = "import sys; from gatedrnn import preparation; preparation.parse_share(*map(int, sys.argv[1:]))"
-    workers = []
-    try:
-        names = chorale_names()
-        for first in range(PROCESSES):
-            command = [sys.executable, "-c", code, str(first), str(PROCESSES)]
-            workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=environment))
-        with tqdm(names, desc="reading chorales (once)", disable=None if progress else True, leave=False) as bar:
-            # the shares interleave, so taking turns gives the order of the names
-            pieces = [(name, json.loads(workers[i % PROCESSES].stdout.readline())) for i, name in enumerate(bar)]
-    except (ImportError, ValueError, OSError) as error:
-        raise DataError(
-            "The chorales cannot be read from music21's corpus: reinstall it (`pip install --force-reinstall music21`)."
-        ) from error
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
-    pieces = without_repeats(pieces)
+    pieces = without_repeats(corpus_chorales(progress))
     lengths = np.array([len(frames) for _, frames in pieces], dtype=np.int32)
-    roll = np.zeros((lengths.sum(), 88), dtype=np.uint8)
+    roll = np.zeros((lengths.sum(), PITCHES), dtype=np.uint8)
     for row, pitches in zip(roll, (pitches for _, frames in pieces for pitches in frames), strict=True):
-        row[np.array(pitches, dtype=int) - 21] = 1
+        row[np.array(pitches, dtype=int) - LOWEST_PITCH] = 1
     return {"frames": roll, "lengths": lengths, "names": np.array([Path(name).name for name, _ in pieces])}
 
 
-# --- speech ---------------------------------------------------------------------------------------------------------
-RATE = 16_000
-WINDOWS = {"speech_a": (7_230, 500), "speech_b": (800, 8_000)}
-"""Number and length of the windows of each set, the paper's."""
+# --- piano rolls ----------------------------------------------------------------------------------------------------
+def read_mat(path: Path) -> list[list[np.ndarray]]:
+    """The parts (train, valid, test) of a MATLAB 5 file, each a list of arrays as they are stored.
 
-_CONTENTS = {
-    "speech_a": "6799622227821fca086bfa758d9edfff358520ad59fd50154bd05b60f48e242f",
-    "speech_b": "a9a007b88f26ba23f58cbf78da62039842fab95856a2940c0ce42ce125e3626d",
-}
+    Nothing but MATLAB's version 5 is opened, which holds arrays and no code. Raises DataError for any other file, a
+    pickle among them, for one that is cut short, and where a part is missing.
+    """
+    with Extra("data"):
+        from scipy.io import loadmat
+
+    advice = "delete it and run `gatedrnn data fetch` for its data set again"
+    with open(path, "rb") as stream:
+        if not stream.read(19) == b"MATLAB 5.0 MAT-file":
+            raise DataError(f"{path} is not a MATLAB 5 file (a pickle or another format is never opened): {advice}.")
+    try:
+        stored = loadmat(path)
+        return [list(np.ravel(stored[key])) for key in ("traindata", "validdata", "testdata")]
+    except Exception as error:  # the reader raises many kinds on damaged bytes: whichever it is, the file is no use
+        raise DataError(f"{path} is cut short, damaged or holds no piano rolls: {advice}.") from error
+
+
+# --- speech ---------------------------------------------------------------------------------------------------------
+RECORDINGS = (
+    "https://raw.githubusercontent.com/rhasspy/dataset-voice-kathleen/c51cb971036a127359b43c621f26ca5081eab13e/data/"
+)
 
 
 def read_recording(path: Path) -> np.ndarray:
@@ -143,15 +147,16 @@ def read_recording(path: Path) -> np.ndarray:
 
     Raises DataError for a file that is no such recording.
     """
-    import soundfile
-    from scipy.signal import resample_poly
+    with Extra("data"):
+        import soundfile
+        from scipy.signal import resample_poly
 
     try:
         samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path} is not a sound file, or damaged: delete it and fetch its data set again.") from error
-    if rate != 3 * RATE:
-        raise DataError(f"{path} has {rate} samples a second instead of {3 * RATE}: it is not one of the recordings.")
+    if rate != 3 * SAMPLE_RATE:
+        raise DataError(f"{path} has {rate} samples a second, not {3 * SAMPLE_RATE}: it is not one of the recordings.")
     return np.clip(np.round(resample_poly(samples[:, 0].astype(np.float64), 1, 3)), -32768, 32767).astype(np.int16)
 
 
@@ -161,9 +166,7 @@ def cut(samples: np.ndarray, length: int) -> np.ndarray:
     return samples[: count * length].reshape(count, length)
 
 
-def collect(
-    utterances: Iterable[tuple[str, np.ndarray]], length: int, count: int | None = None
-) -> dict[str, np.ndarray]:
+def collect(utterances: Iterable[tuple[str, np.ndarray]], length: int, count: int | None = None) -> Arrays:
     """Windows of named utterances, in order, until there are `count` (None: all).
 
     Returns ``windows`` int16 (N, length), ``utterance`` int32 (N,) an index into ``utterances`` (the names), and
@@ -181,46 +184,34 @@ def collect(
 
 def recordings(name: str) -> list[dict[str, str]]:
     """The rows of the speech registry that belong to a data set: path, sha256, bytes and windows of each WAV file."""
-    with (files("gatedrnn") / "kathleen_registry.csv").open(encoding="utf-8", newline="") as stream:
+    with (resources("gatedrnn") / "kathleen_registry.csv").open(encoding="utf-8", newline="") as stream:
         return [row for row in csv.DictReader(stream) if row["set"] == name]
 
 
-def speech(name: str, progress: bool = True) -> dict[str, np.ndarray]:
-    """The windows of `speech_a` or `speech_b`, from recordings that are fetched one by one and kept.
+def speech(name: str, count: int, length: int, progress: bool = True, address: str = RECORDINGS) -> Arrays:
+    """`count` windows of `length` samples, from the recordings of `name`, which are fetched one by one and kept.
 
     A fetch that was interrupted goes on where it stopped. Raises DataError where a recording cannot be had.
     """
-    count, length = WINDOWS[name]
     rows = recordings(name)
     utterances = []
     bar = tqdm(total=sum(int(row["bytes"]) for row in rows), desc=name, unit="B", unit_scale=True,
-               leave=False, disable=None if progress else True)  # fmt: skip
+               leave=False, disable=not progress or None)  # fmt: skip
     with bar:
         for row in rows:
-            wav = Path(row["path"]).name
-            path = sources.find(f"speech/raw/{wav}")
-            if path is None or sources.sha256(path) != row["sha256"]:
-                url = sources.lookup(name).urls[0] + wav
-                path = sources.download(name, f"speech/raw/{wav}", row["sha256"], int(row["bytes"]), (url,), False)
+            wav, checksum, size = Path(row["path"]).name, row["sha256"], int(row["bytes"])
+            path = files.find(f"speech/raw/{wav}")
+            if path is None or files.sha256(path) != checksum:
+                path = files.download(name, f"speech/raw/{wav}", checksum, size, (address + wav,), progress=False)
             utterances.append((wav.rsplit("_", 1)[0], read_recording(path)))
-            bar.update(int(row["bytes"]))
+            bar.update(size)
     return collect(utterances, length, count)
 
 
-def verify_windows(name: str, path: Path) -> None:
-    """Raise DataError unless the arrays in a prepared file are the expected ones, bit for bit."""
-    stored = sources.read_npz(path)
-    digest = hashlib.sha256()
-    for key, kind in (("windows", "<i2"), ("utterance", "<i4"), ("offset", "<i4")):
-        digest.update(stored.get(key, np.empty(0)).astype(kind).tobytes())
-    digest.update(",".join(stored.get("utterances", np.empty(0, "U1")).tolist()).encode())
-    if digest.hexdigest() != _CONTENTS[name]:
-        raise DataError(f"{path} does not hold the windows of {name}: delete it and run `gatedrnn data fetch {name}`.")
-
-
-def synthetic_speech(path: Path, length: int = 500) -> dict[str, np.ndarray]:
+def synthetic_speech(path: Path, length: int = 500) -> Arrays:
     """Windows of the packaged clip, as `collect` gives them; its sentences are the utterances."""
-    import soundfile
+    with Extra("data"):
+        import soundfile
 
     samples, _ = soundfile.read(path, dtype="int16")
     with open(path.with_suffix(".csv"), encoding="utf-8", newline="") as stream:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from .extras import Extra
-from .sources import atomic
+from .files import atomic
 from .units import check_unit
 
 with Extra("records"):

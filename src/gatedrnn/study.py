@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import records, sources
+from . import files, records
 from .batching import count_steps
 from .datasets import load
 from .model import SequenceModel, music_model, speech_model
@@ -200,7 +200,7 @@ def checkpoint(cell: Cell, stage: str, work: Path | None = None) -> Path:
     """Where a stage of a cell keeps its state: a name that changes with the settings."""
     key = hashlib.sha256(json.dumps(cell.settings, sort_keys=True).encode()).hexdigest()[:12]
     name = f"{cell.column}_{cell.data}_{cell.unit}_{stage}_{key}.npz"
-    return sources.target(f"study/{name}") if work is None else Path(work) / name
+    return files.target(f"study/{name}") if work is None else Path(work) / name
 
 
 def run(
@@ -283,7 +283,7 @@ def save_parameters(cell: Cell, theta: np.ndarray, folder: Path) -> Path:
     """Keep the best parameters of a cell's first seed beside its record, for `evaluate_recorded`."""
     path = parameters_path(folder, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with sources.atomic(path) as file:
+    with files.atomic(path) as file:
         np.savez_compressed(file, theta=theta)
     return path
 
@@ -295,12 +295,12 @@ def parameters_path(folder: Path, cell: Cell) -> Path:
 
 def evaluate_recorded(cell: Cell, folder: Path):
     """The test scores of the parameters that were kept for a cell: an `Evaluation`, to be held against the record."""
-    theta = torch.from_numpy(sources.read_npz(parameters_path(folder, cell))["theta"])[None]
+    theta = torch.from_numpy(files.read_npz(parameters_path(folder, cell))["theta"])[None]
     return evaluate(cell.model, theta, load(cell.data, progress=False).test)[0]
 
 
 def test_pieces(cell: Cell, folder: Path) -> list[list[float]]:
     """[total NLL in nats, steps] of each test sequence under the parameters that were kept for a cell."""
-    theta = torch.from_numpy(sources.read_npz(parameters_path(folder, cell))["theta"])[None]
+    theta = torch.from_numpy(files.read_npz(parameters_path(folder, cell))["theta"])[None]
     alone = [evaluate(cell.model, theta, [piece])[0] for piece in load(cell.data, progress=False).test]
     return records.pieces((one.pooled * one.steps for one in alone), (one.steps for one in alone))

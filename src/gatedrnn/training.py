@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .datasets import Dataset, epoch_batches
+from .batching import epoch_batches
+from .datasets import Dataset
 from .evaluation import Evaluation, evaluate
+from .files import DataError, atomic, read_npz
 from .model import SequenceModel
 from .network import Network
-from .sources import DataError, atomic, read_npz
 
 __all__ = ["Evaluation", "History", "Protocol", "Result", "TrainingDiverged", "evaluate", "prepare_process", "train"]
 
