@@ -18,7 +18,9 @@ def comparison(load_script):
 
 
 SOUND = '<audio src="data:audio/ogg;base64,{}"></audio> 31.0 s'
+PANEL = '<div class="panel" data-panel="{}" id="{}" role="group">{}</div>'
 AGREE = [
+    (PANEL.format("slider", "reach", "[0.1]"), PANEL.format("slider", "reach", "[2, 3]")),
     ("", ""),
     ("loss 8.51234 nats", "loss 8.51235 nats"),
     ("0.0000001", "-0.0000002"),
@@ -28,6 +30,9 @@ AGREE = [
     (SOUND.format("AAAA+/=="), SOUND.format("BBBBBBBB")),
 ]
 DIFFER = [
+    (PANEL.format("slider", "reach", ""), PANEL.format("slider", "recall", "")),
+    (PANEL.format("slider", "reach", ""), PANEL.format("listen", "reach", "")),
+    (PANEL.format("slider", "reach", ""), "0.1"),
     ("", "x"),
     ("loss 8.51234 nats", "loss 8.51234 bits"),
     ("loss 8.512", "loss 8.514"),

@@ -1,0 +1,133 @@
+"""The directive `{quiz}` and the hook that moves sounds out of the pages."""
+
+import base64
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+GOOD = """# A page
+
+```{quiz} Which of them *keeps*?
+:name: keeps
+
+- [ ] A gate of 0.
+
+  It erases: $0 \\cdot c$.
+- [x] A gate of 1.
+
+  Nothing is lost.
+
+  A second paragraph.
+```
+
+````{quiz} Which are gates?
+- [x] z
+
+  Yes.
+- [x] r
+
+  Yes.
+- [ ] h
+
+  A state:
+
+  ```python
+  h = 0
+  ```
+````
+"""
+
+
+@pytest.fixture(scope="module")
+def quiz(load_script):
+    return load_script("book/_ext/quiz.py")
+
+
+@pytest.fixture(scope="module")
+def sounds(load_script):
+    return load_script("book/_ext/sounds.py")
+
+
+def build(folder: Path, root: Path, text: str, extensions=("myst_parser", "quiz", "sounds")):
+    """Build one page of text; its soup, and the warnings."""
+    from io import StringIO
+
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    (folder / "src").mkdir()
+    (folder / "src" / "index.md").write_text(text)
+    warnings = StringIO()
+    sys.path.insert(0, str(root / "book" / "_ext"))
+    try:
+        config = {
+            "extensions": list(extensions),
+            "myst_enable_extensions": ["dollarmath", "tasklist"],
+            "keep_warnings": True,
+        }
+        with docutils_namespace():  # or a second build in the same process would meet the first one's nodes
+            app = Sphinx(
+                folder / "src", None, folder / "out", folder / "trees", "html", config, status=None, warning=warnings
+            )
+            app.build()
+    finally:
+        sys.path.remove(str(root / "book" / "_ext"))
+    html = (folder / "out" / "index.html").read_text()
+    return BeautifulSoup(html, "html.parser"), re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_quiz_is_complete_without_a_script(tmp_path, root):
+    page, warnings = build(tmp_path, root, GOOD)
+    assert warnings == ""
+    one, two = page.select("div.quiz")
+    assert one["id"] == "keeps" and two["id"] == "quiz-2"
+    assert one.select_one(".quiz-question em").text == "keeps"
+    wrong, right = one.select(".quiz-choice")
+    assert "right" in right["class"] and "right" not in wrong["class"]
+    assert wrong.select_one(".quiz-text").text.strip() == "a) A gate of 0."
+    assert wrong.select_one(".quiz-why").text.strip().startswith("Wrong. It erases") and wrong.select_one(".math")
+    assert [p.text for p in right.select(".quiz-why p")] == ["Right. Nothing is lost.", "A second paragraph."]
+    assert "more than one" in two.select_one(".quiz-label").text and "more" not in one.select_one(".quiz-label").text
+    assert two.select(".quiz-choice")[2].select_one("pre").text.strip() == "h = 0"
+    assert not page.select(".quiz .container, .quiz input")  # nothing of the theme's, nothing to press
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("Which?\n\n- [x] a\n- [ ] b\n\n  No.", "has no explanation"),
+        ("Which?\n\n- [x] a\n\n  Yes.", "at least two choices"),
+        ("Which?\n\n- [ ] a\n\n  No.\n- [ ] b\n\n  No.", "no choice of the quiz is right"),
+        ("- [x] a\n\n  Yes.\n- [ ] b\n\n  No.", "has no question"),
+        ("Which?", "at least two choices"),
+    ],
+)
+def test_an_incomplete_quiz_says_what_to_do(quiz, text, message):
+    with pytest.raises(ValueError, match=message):
+        quiz.parse(text)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_incomplete_quiz_is_an_error_of_the_build(tmp_path, root):
+    _, warnings = build(tmp_path, root, "# A page\n\n```{quiz} Which?\n- [x] a\n\n  Yes.\n```\n")
+    assert "quiz: a quiz needs at least two choices" in warnings and "index.md:3" in warnings
+
+
+@pytest.mark.filterwarnings("default")
+def test_sounds_lie_beside_the_page(tmp_path, root):
+    mp3 = b"a sound"
+    player = f'<audio src="data:audio/mpeg;base64,{base64.b64encode(mp3).decode()}"></audio>'
+    page, warnings = build(tmp_path, root, f"# A page\n\n{player}\n\n{player}\n")
+    assert warnings == ""
+    sources = [audio["src"] for audio in page.find_all("audio")]
+    assert len(set(sources)) == 1 and (tmp_path / "out" / sources[0]).read_bytes() == mp3
+    assert len(list((tmp_path / "out" / "_static" / "sounds").iterdir())) == 1
+
+
+def test_other_embedded_data_stay(sounds):
+    picture = '<img src="data:image/png;base64,AAAA">'
+    assert sounds.move_sounds(picture, lambda name, mp3: "no") == picture
