@@ -1,10 +1,48 @@
-"""Gated recurrent networks: the package that the chapters of the book share.
+"""Gated recurrent networks: the tanh unit, the LSTM and the GRU, as Chung et al. (2014) compare them.
 
+<<<<<<< HEAD
 Rooms, from the bottom up: `files`, `preparation`, `datasets` and `batching` (data), `cells` (one readable step),
 `recurrence` (whole sequences, whole populations), `outputs`, `model`, `evaluation`, `training`, `sampling`, `sound`,
 `diagnostics`, `diagrams` and `figures`, `records` and `study` (the paper's grid), `cli`.
+=======
+Three lines train a GRU on Bach's chorales and score it:
+
+    from gatedrnn import load, music_model, train
+    result = train(music_model("gru"), load("bach_chorales"), learning_rates=[1e-3], seeds=[0])
+    print(result.network().evaluate(load("bach_chorales").test))
+
+The names below are imported when they are first used, so that what needs no torch does not wait for it.
+>>>>>>> a373313 (Give the package a face: public names imported when first used, with examples that are run, and a
+page made from their docstrings)
 """
 
+from importlib import import_module
 from importlib.metadata import version
 
 __version__ = version("gatedrnn")
+
+HOMES = {
+    "datasets": ("load",),
+    "units": ("UNITS", "Unit"),
+    "cells": ("TanhCell", "GRUCell", "LSTMCell"),
+    "layers": ("TanhRNN", "GRU", "LSTM"),
+    "model": ("SequenceModel", "music_model", "speech_model"),
+    "training": ("Protocol", "Result", "train"),
+    "network": ("Network",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "diagnostics": ("gradient_flow", "saturation", "step_jacobian"),
+    "sampling": ("sample_roll", "sample_waveform"),
+    "sound": ("audio",),
+}  # module -> its names that are public here, which `__init__.pyi` tells type checkers
+_HOME = {name: module for module, names in HOMES.items() for name in names}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

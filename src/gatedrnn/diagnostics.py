@@ -38,7 +38,12 @@ def saturation(
     """Return which fraction of a gate's values lies below `low` and which above `high`.
 
     gate is (T, B, H) or any shape; mask (T, B), if given, says which steps are real and leaves the padding out.
-    For values in (-1, 1), such as a tanh unit's h, use low=-0.9. Raises ValueError when there is no value to count.
+    For values in (-1, 1), such as a tanh unit's h, use low=-0.9.
+
+    >>> saturation([0.05, 0.5, 0.95, 0.97])
+    (0.25, 0.5)
+
+    Raises ValueError when there is no value to count.
     """
     values = np.asarray(gate)
     if mask is not None:

@@ -32,7 +32,16 @@ def evaluate(
 ) -> list[Evaluation]:
     """The NLL of every member of a population on some sequences, without noise: theta (P, N) -> P evaluations.
 
-    For one trained model there is `Network.evaluate`. Raises ValueError when there is no sequence.
+    For one trained model there is `Network.evaluate`.
+
+    >>> from gatedrnn import music_model
+    >>> model = music_model("gru", 4)
+    >>> silence = np.zeros((8, 88), np.uint8)
+    >>> first, second = evaluate(model, model.init([0, 1]), [silence])
+    >>> first.steps, round(first.pooled)  # untrained: 88 pitches, each at one half
+    (8, 61)
+
+    Raises ValueError when there is no sequence.
     """
     if not len(sequences):
         raise ValueError("there is no sequence to score: give one at least")
