@@ -1,10 +1,5 @@
 """Gated recurrent networks: the tanh unit, the LSTM and the GRU, as Chung et al. (2014) compare them.
 
-<<<<<<< HEAD
-Rooms, from the bottom up: `files`, `preparation`, `datasets` and `batching` (data), `cells` (one readable step),
-`recurrence` (whole sequences, whole populations), `outputs`, `model`, `evaluation`, `training`, `sampling`, `sound`,
-`diagnostics`, `diagrams` and `figures`, `records` and `study` (the paper's grid), `cli`.
-=======
 Three lines train a GRU on Bach's chorales and score it:
 
     from gatedrnn import load, music_model, train
@@ -12,8 +7,6 @@ Three lines train a GRU on Bach's chorales and score it:
     print(result.network().evaluate(load("bach_chorales").test))
 
 The names below are imported when they are first used, so that what needs no torch does not wait for it.
->>>>>>> a373313 (Give the package a face: public names imported when first used, with examples that are run, and a
-page made from their docstrings)
 """
 
 from importlib import import_module
