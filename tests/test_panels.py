@@ -2,6 +2,8 @@ import base64
 import json
 import re
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -248,9 +250,10 @@ def test_the_latch_keeps_what_is_written_and_shows_it_when_asked(examples):
     assert (c[4:24] == 0.6).all() and (c[24:] == -0.8).all() and np.flatnonzero(h).tolist() == [12]
     c, h = charts.run_latch(np.ones(50), [], [], 0.9, 0.5, 1.0)
     assert c[-1] == pytest.approx(5, rel=0.01) and np.allclose(h, np.tanh(c))
-    for wrong in ({"offers": [[1.0]]}, {"offers": [1.0], "write": [1]}, {"offers": [1.0], "f": 2}):
-        with pytest.raises(ValueError):
-            panels.latch(**wrong)
+    wrong = {"one axis": {"offers": [[1.0]]}, "between 0 and 0": {"write": [1]}, "lies between": {"f": 2}}
+    for message, arguments in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            panels.latch(**{"offers": [1.0]} | arguments)
 
 
 def test_an_explorer_shows_what_its_table_says(examples, made):
@@ -279,3 +282,8 @@ def test_ticks_are_round_and_few(low, high):
 def test_a_logarithmic_axis_has_ticks_over_a_decade_and_over_many():
     assert np.allclose(markup.ticks(1.5, 60, True), [2, 5, 10, 20, 50])
     assert 3 <= len(markup.ticks(1e-12, 1e3, True)) <= 7
+
+
+def test_panels_need_no_torch():
+    code = "import sys, gatedrnn.panels; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

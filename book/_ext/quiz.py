@@ -24,6 +24,7 @@ reasons until the reader has chosen.
 """
 
 import re
+from typing import ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -66,7 +67,7 @@ class Quiz(SphinxDirective):
     has_content = True
     optional_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"name": str}
+    option_spec: ClassVar = {"name": str}
 
     def run(self) -> list[nodes.Node]:
         """Build the question."""

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .. import diagrams
-from ..generation import PITCHES, check_roll
+from ..rolls import PITCHES, check_roll
 from ..units import UNITS, check_unit
 from . import markup
 from .markup import compact, escape, symbols
@@ -162,7 +161,9 @@ def tidy(formula: str) -> str:
 
 def drawing(unit: str, peepholes: bool) -> str:
     """The unit's diagram as SVG, in which every part's strokes have the class `part-<name>`."""
-    diagram = diagrams.cell_diagram(unit)
+    from ..diagrams import cell_diagram
+
+    diagram = cell_diagram(unit, peepholes=peepholes)
     return diagram._repr_svg_() if hasattr(diagram, "_repr_svg_") else ""
 
 

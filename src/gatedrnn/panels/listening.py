@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..generation import check_roll
+from ..rolls import check_roll
 from . import markup
 from .markup import compact, escape
 from .panel import COLORS, Panel, array, color_of
@@ -38,7 +38,7 @@ def listen(
     if not 0 <= opening <= min(map(len, rolls.values())):
         raise ValueError(f"opening must be between 0 and the length of the shortest roll; it is {opening}.")
     if sounds is None:
-        from ..generation import audio  # renders with NumPy, compresses with soundfile
+        from ..sound import audio  # renders with NumPy, compresses with soundfile
 
         sounds = {voice: audio(roll, voice, step_seconds=step_seconds) for voice, roll in rolls.items()}
     steps = max(map(len, rolls.values()))
@@ -82,7 +82,7 @@ def listen_wave(
     if not 0 <= opening <= min(map(len, waves.values())) / rate:
         raise ValueError(f"opening must lie between 0 and the seconds of the shortest waveform; it is {opening}.")
     if sounds is None:
-        from ..generation import audio
+        from ..sound import audio
 
         sounds = {voice: audio(wave, voice, rate=rate) for voice, wave in waves.items()}
     longest, loudest = max(map(len, waves.values())), max(np.abs(w).max() for w in waves.values()) or 1.0

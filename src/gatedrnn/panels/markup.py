@@ -250,7 +250,7 @@ def heat_map(values: np.ndarray, color: str, negative: str, steps: int = 100) ->
     level = np.arange(-steps, steps + 1) / steps
     two = [bytes.fromhex(c.lstrip("#")) for c in (negative, color)]
     palette = b"".join(two[int(v >= 0)] for v in level)
-    alpha = bytes(int(round(255 * abs(v))) for v in level)
+    alpha = bytes(round(255 * abs(v)) for v in level)
     rows = b"".join(b"\0" + row.tobytes() for row in index.astype(np.uint8))
 
     def chunk(kind: bytes, body: bytes) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..generation import LOWEST_PITCH, held_notes
+from ..rolls import LOWEST_PITCH, held_notes
 from . import markup
 
 GIVEN = "#8A8A8A"  # grey: what a voice was given before it went on by itself
