@@ -1,107 +1,160 @@
-"""The diagrams of the units: what is lit, what the lines join, and that nothing lies on anything else."""
+"""The diagrams of the units: what is lit, what the lines join, and that every part has its strokes."""
 
-from itertools import combinations
+import re
+from itertools import combinations, pairwise
+from xml.etree import ElementTree
 
-import matplotlib.pyplot as plt
 import pytest
-from matplotlib.colors import to_hex
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from gatedrnn.diagrams import DIM, DIM_TEXT, INK, cell_diagram
+from gatedrnn.diagrams import SIZES, Diagram, cell_diagram, drawings, plain, spans
+from gatedrnn.palette import DARK, DIM
 from gatedrnn.units import UNITS
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+SVG = "{http://www.w3.org/2000/svg}"
+ALL = [(unit, part) for unit, one in UNITS.items() for part in one.parts]
 
 
-def color_of(ax, part_of_text: str) -> str:
-    (text,) = (t for t in ax.texts if t.get_text() == part_of_text)
-    return to_hex(text.get_color()).upper()
+def parsed(diagram: Diagram) -> ElementTree.Element:
+    return ElementTree.fromstring(diagram.svg)
 
 
-def dashed(ax) -> list:
-    return [line for line in ax.lines if line.is_dashed()]
+def groups(root: ElementTree.Element) -> list[tuple[set[str], ElementTree.Element]]:
+    """(parts, element) of every group."""
+    return [
+        ({name.removeprefix("part-") for name in g.get("class").split() if name.startswith("part-")}, g)
+        for g in root.iter(f"{SVG}g")
+    ]
 
 
-def arrow_tips(ax) -> list[tuple[float, float]]:
-    return [tuple(p._posA_posB[1]) for p in ax.patches if isinstance(p, FancyArrowPatch)]
+def written(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+def rows(unit: str, kind: str, part: str | None = None) -> list[list[tuple[float, float]]]:
+    """The points of each element of a kind, of a part."""
+    return [
+        [tuple(map(float, point.split(","))) for point in points.split()]
+        for k, parts, points, _ in drawings()[unit]
+        if k == kind and (part is None or part in parts.replace("+", "").split())
+    ]
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_nothing_lit_is_everything_at_full_strength(unit):
-    ax = cell_diagram(unit)
-    assert {to_hex(text.get_color()).upper() for text in ax.texts} == {INK}
-    assert {to_hex(line.get_color()).upper() for line in ax.lines} == {INK}
-    assert sum("=" in text.get_text() for text in ax.texts) == len(UNITS[unit].parts)
+def test_a_diagram_is_well_formed_and_says_what_it_shows(unit):
+    root = parsed(cell_diagram(unit))
+    width, height = map(float, root.get("viewBox").split()[2:])
+    assert root.get("role") == "img" and (width, height) == (float(root.get("width")), float(root.get("height")))
+    title, said = root.find(f"{SVG}title").text, root.find(f"{SVG}desc").text
+    assert UNITS[unit].title in title == root.get("aria-label")
+    assert said.count("=") == len(UNITS[unit].parts) and "\\" not in said
 
 
-@pytest.mark.parametrize(("unit", "part"), [(unit, part) for unit in UNITS for part in UNITS[unit].parts])
-def test_a_lit_part_takes_its_equation_with_it_and_dims_the_rest(unit, part):
-    ax = cell_diagram(unit, [part])
-    equations = [text for text in ax.texts if "=" in text.get_text()]
-    colors = [to_hex(text.get_color()).upper() for text in equations]
-    assert colors == [INK if name == part else DIM_TEXT for name in UNITS[unit].parts]
-    lines = {to_hex(line.get_color()).upper() for line in ax.lines}
-    assert lines == ({INK} if unit == "tanh" else {INK, DIM})
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("peepholes", [True, False])
+def test_the_equations_are_those_of_the_units_and_complete(unit, peepholes):
+    root = parsed(cell_diagram(unit, peepholes=peepholes))
+    equations = {min(parts): written(g) for parts, g in groups(root) if "equation" in g.get("class")}
+    assert set(equations) == set(UNITS[unit].parts)
+    for part, text in equations.items():
+        tex = UNITS[unit].equation(part, peepholes=peepholes)
+        bare = re.sub(r"\\tilde\{(\w)\}", "\\1\u0303", tex).replace(r"\,", "").replace(r"\odot", "⊙")
+        bare = bare.replace(r"\sigma", "σ").replace(r"\tanh", "tanh").replace("-", "−")
+        assert re.sub(r"\s", "", text) == re.sub(r"[\s_{}]", "", bare)
+    assert not groups(parsed(cell_diagram(unit, equations=False)))[-1][1].get("class").endswith("equation")
 
 
-def test_the_colour_of_the_unit_marks_what_is_lit():
-    boxes = [p for p in cell_diagram("gru", ["z"]).patches if isinstance(p, FancyBboxPatch)]
-    edges = [to_hex(box.get_edgecolor()).upper() for box in boxes]
-    assert edges.count(UNITS["gru"].color) == 1  # the update gate; the frame and the other boxes are dim
-    boxes = [p for p in cell_diagram("gru").patches if isinstance(p, FancyBboxPatch)]
-    assert [to_hex(box.get_edgecolor()).upper() for box in boxes].count(UNITS["gru"].color) == 3
+def test_tex_becomes_letters_with_subscripts():
+    line = ElementTree.fromstring(f"<text>{spans(UNITS['gru'].equation('h_tilde'))}</text>")
+    assert written(line) == "h\u0303t = tanh(W xt + U\u2009(rt ⊙ ht−1))"
+    lowered = [span for span in line if span.get("font-size")]
+    assert [span.text for span in lowered] == ["t", "t", "t", "t−1"]
+    spans_ = list(line)  # what comes after a subscript goes up again
+    assert all(b.get("dy") == "-.18em" for a, b in pairwise(spans_) if a in lowered)
+    assert plain(UNITS["gru"].equation("r")) == "r_t = σ(W_r x_t + U_r h_t-1)"
+
+
+@pytest.mark.parametrize(("unit", "part"), ALL)
+def test_every_part_has_strokes_a_name_and_an_equation_and_a_rule_that_lights_it(unit, part):
+    diagram = cell_diagram(unit, [part])
+    root = parsed(diagram)
+    assert {"cell-diagram", f"unit-{unit}", "lit", f"lit-{part}"} == set(root.get("class").split())
+    own = [g for parts, g in groups(root) if part in parts]
+    kinds = {child.tag.removeprefix(SVG) for g in own for child in g}
+    assert {"path", "text"} <= kinds and ({"rect"} & kinds or part in ("c", "h"))
+    assert f".cell-diagram.lit.lit-{part} .part.part-{part} *" in diagram.svg
+    if unit != "tanh":
+        assert any(part not in parts for parts, _ in groups(root))
+
+
+def test_nothing_lit_is_everything_at_full_strength_and_dark_pages_have_their_colours():
+    svg = cell_diagram("gru").svg
+    assert 'class="cell-diagram unit-gru"' in svg and f"--dim: {DIM}" in svg and f"--dim: {DARK[DIM]}" in svg
+    assert cell_diagram("gru")._repr_html_() == cell_diagram("gru")._repr_svg_() == svg
 
 
 def test_peepholes_are_dashed_and_can_be_left_out():
-    with_peepholes, without = cell_diagram("lstm"), cell_diagram("lstm", peepholes=False)
-    assert len(dashed(with_peepholes)) == 4 and not dashed(without) and not dashed(cell_diagram("gru"))
-    assert sum("V_" in text.get_text() for text in with_peepholes.texts) == 3
-    assert not any("V_" in text.get_text() for text in without.texts)
-    assert len(with_peepholes.texts) == len(without.texts)
+    def dashed(diagram):
+        return [g for _, g in groups(parsed(diagram)) if "peep" in g.get("class").split()]
+
+    arrows = [g for g in dashed(cell_diagram("lstm")) if any(child.get("class") == "line" for child in g)]
+    assert len(arrows) == 4
+    assert not dashed(cell_diagram("lstm", peepholes=False)) and not dashed(cell_diagram("gru"))
+    with_, without = (cell_diagram("lstm", peepholes=p).svg for p in (True, False))
+    assert ">V<" in with_ and ">V<" not in without
+    memory = {frozenset(parts) for parts, g in groups(parsed(cell_diagram("lstm", peepholes=False))) if parts >= {"f"}}
+    assert memory and not any("c" in parts for parts in memory)  # without them the memory is not part of a gate
 
 
 def test_input_and_forget_gate_see_the_old_memory_and_the_output_gate_the_new():
-    ax = cell_diagram("lstm")
-    centre = {text.get_text(): text.get_position() for text in ax.texts}
-    sums = [line.get_xdata().mean() for line in ax.lines if line.get_linewidth() == 1.9]  # the strokes of the "+"
-    starts = sorted(line.get_xdata()[0] for line in dashed(ax) if line.get_ydata()[0] == 5.2)  # on the memory's line
-    assert len(starts) == 2 and starts[0] < centre["$f_t$"][0] < sums[0] < starts[1]
-    ends = sorted(line.get_xdata()[-1] for line in dashed(ax) if line.get_ydata()[-1] < 3)
-    for end, gate in zip(ends, ("$f_t$", "$i_t$", "$o_t$"), strict=True):
-        assert abs(end - centre[gate][0]) < 1.15 / 2  # over the gate's box
+    boxes = {part: at[0][0] for part in ("f", "i", "o") for at in rows("lstm", "box", part)}
+    (((sum_x, memory),),) = [rows("lstm", "sum")[0]]
+    (old,), (new,) = rows("lstm", "peep line"), rows("lstm", "peep arrow", "o")
+    assert old[0][1] == new[0][1] == memory and old[0][0] < boxes["f"] < sum_x < new[0][0]
+    ends = [rows("lstm", kind, part)[0][-1][0] for kind, part in
+            (("peep arrow", "f"), ("peep bridge", "i"), ("peep arrow", "o"))]  # fmt: skip
+    for end, gate in zip(ends, "fio", strict=True):
+        assert abs(end - boxes[gate]) < 1.15 / 2  # over the gate's box
 
 
 def test_the_reset_gate_acts_before_the_matrix_product():
-    ax = cell_diagram("gru")
-    centre = {text.get_text(): text.get_position() for text in ax.texts}
-    product = (6.0, 2.2)
-    tips = arrow_tips(ax)
+    product, box = (6.0, 2.2), {part: rows("gru", "box", part)[0][0] for part in ("r", "h_tilde")}
+    assert [product] in rows("gru", "product", "h_tilde")
+    tips = [at[-1] for at in rows("gru", "arrow", "h_tilde")]
     assert (5.76, 2.2) in tips and (6.0, 1.96) in tips  # r and the old state go into the product ...
-    assert product[0] < centre["$U$"][0] < centre[r"$\tilde{h}_t$"][0]  # ... and U stands on the arrow that leaves it
-    assert centre["$r_t$"][0] < product[0]
+    (u,) = (points for kind, _, points, text in drawings()["gru"] if text == "U")
+    assert box["r"][0] < product[0] < float(u.split(",")[0]) < box["h_tilde"][0]  # ... and U stands where it leaves
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_text_touches_another_or_leaves_the_figure(unit):
-    ax = cell_diagram(unit)
-    ax.figure.canvas.draw()
-    frame = ax.figure.bbox
-    boxes = [(text.get_text(), text.get_window_extent()) for text in ax.texts]
-    for text, box in boxes:
-        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1, text
-    for (one, a), (other, b) in combinations(boxes, 2):
-        assert not a.overlaps(b), (one, other)
-    assert min(text.get_fontsize() for text in ax.texts) >= 10
+def test_what_a_line_joins_it_meets(unit):
+    """Every end of a line is a name, a box, a node, a fork, or another line's end; none hangs in the air."""
+    width, top, _ = SIZES[unit]
+    elements = [(kind.removeprefix("peep "), [tuple(map(float, p.split(","))) for p in points.split()], text)
+                for kind, _, points, text in drawings()[unit]]  # fmt: skip
+    places = [at[0] for kind, at, _ in elements if kind not in ("frame", "line", "arrow", "bridge")]
+    ends = [end for kind, at, _ in elements if kind in ("line", "arrow", "bridge") for end in (at[0], at[-1])]
+    for k, (x, y) in enumerate(ends):
+        near = [(a, b) for a, b in places if abs(a - x) <= 0.62 and abs(b - y) <= 0.52]
+        assert near or (x, y) in ends[:k] + ends[k + 1 :], (x, y)
+        assert -0.15 <= x <= width and -0.7 <= y <= top
 
 
-def test_a_diagram_can_be_drawn_on_axes_that_are_there():
-    _, axes = plt.subplots(1, 2)
-    assert cell_diagram("lstm", ["f", "c"], axes[1]) is axes[1]
-    assert not axes[0].texts and axes[1].texts
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_text_touches_another(unit):
+    """By a width of 0.45 of the type size a letter, less for subscripts; a tilde above one has none."""
+    boxes = []
+    for text in parsed(cell_diagram(unit)).iter(f"{SVG}text"):
+        size, x, y = (float(text.get(name)) for name in ("font-size", "x", "y"))
+        wide = sum(
+            0.45 * size * len(span.text.replace("\u0303", "")) * (0.72 if span.get("font-size") else 1) for span in text
+        )
+        left = x - {"start": 0, "middle": wide / 2, "end": wide}[text.get("text-anchor")]
+        boxes.append((written(text), left, y - 0.7 * size, left + wide, y + 0.25 * size))
+    width, height = cell_diagram(unit).size
+    assert all(a >= 0 and b >= 0 and c <= width and d <= height for _, a, b, c, d in boxes)
+    for one, other in combinations(boxes, 2):
+        apart = one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
+        assert apart, (one, other)
 
 
 def test_what_is_unknown_is_refused_with_what_is_known():

@@ -1,11 +1,15 @@
 """The plots: what is drawn is what was given, in the unit's colour, with every axis named."""
 
+import base64
+import io
+import re
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 
 from gatedrnn import figures
 from gatedrnn.figures import (
@@ -43,7 +47,8 @@ def rectangles(ax, of: int = 0) -> list[tuple[float, float, float]]:
 
 def test_the_style_is_readable():
     sizes = [plt.rcParams[key] for key in ("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")]
-    assert min(sizes) >= 10 and 144 <= plt.rcParams["savefig.dpi"] <= 160
+    assert min(sizes) >= 9 and max(sizes) < 12  # points: a little below the page's text, which has 12
+    assert plt.rcParams["axes.unicode_minus"] and plt.rcParams["svg.hashsalt"]
     assert plt.rcParams["figure.facecolor"] == "white" and plt.rcParams["figure.constrained_layout.use"]
 
 
@@ -92,9 +97,11 @@ def test_a_silent_roll_is_an_empty_picture_and_nonsense_is_refused(roll):
 def test_probabilities_are_coloured_and_true_notes_outlined(roll):
     p = np.random.default_rng(0).random((8, 88))
     ax = probability_map(p, roll)
-    np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(88, 8), p.T)
-    assert ax.collections[0].get_clim() == (0, 1)
-    assert rectangles(ax, 1) == rectangles(piano_roll(roll), 1)
+    (image,) = ax.images
+    np.testing.assert_array_equal(np.asarray(image.get_array()), p.T)
+    assert image.get_clim() == (0, 1) and image.get_extent() == [0, 8, -0.5, 87.5] and image.origin == "lower"
+    assert image.get_cmap().name == "probability"
+    assert rectangles(ax, 0) == rectangles(piano_roll(roll), 1)
     assert ax.get_legend().get_texts()[0].get_text() == "the notes that came"
     with pytest.raises(ValueError, match="same shape"):
         probability_map(p[:5], roll)
@@ -108,9 +115,10 @@ def test_gate_maps_lie_under_the_roll_on_one_time_axis(roll):
     assert len(maps) == 3 and all(ax.get_xlim() == music.get_xlim() == (0, 8) for ax in maps)
     order = gates["z"][:, 2].mean(0).argsort()
     for ax, (name, values) in zip(maps, gates.items(), strict=True):
-        mesh = ax.collections[0]
-        np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(5, 8), values[:, 2, order].T)
-        assert mesh.get_clim() == ((-1, 1) if name == "h" else (0, 1))
+        (image,) = ax.images
+        np.testing.assert_array_equal(np.asarray(image.get_array()), values[:, 2, order].T)
+        assert image.get_clim() == ((-1, 1) if name == "h" else (0, 1))
+        assert image.get_cmap().name == ("signed" if name == "h" else "gate")
     assert [ax.get_ylabel() for ax in figure.axes[-3:]] == ["$z_t$", "$r_t$", "$h_t$"]  # the colour bars
     assert [ax.get_xlabel() for ax in maps] == ["", "", "step $t$"]
 
@@ -118,9 +126,9 @@ def test_gate_maps_lie_under_the_roll_on_one_time_axis(roll):
 def test_gate_maps_of_some_gates_and_steps_in_the_units_own_order():
     gates = {"f": np.random.default_rng(0).random((8, 5)), "c": np.linspace(-30, 30, 40).reshape(8, 5)}
     figure = gate_map(gates, names=["c"], steps=4, sort=False)
-    mesh = figure.axes[0].collections[0]
-    np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(5, 4), gates["c"][:4].T)
-    low, high = mesh.get_clim()
+    (image,) = figure.axes[0].images
+    np.testing.assert_array_equal(np.asarray(image.get_array()), gates["c"][:4].T)
+    low, high = image.get_clim()
     assert low == -high == pytest.approx(-np.quantile(np.abs(gates["c"][:4]), 0.9))
     with pytest.raises(ValueError, match="must be among f, c; they are z"):
         gate_map(gates, names=["z"])
@@ -168,6 +176,8 @@ def test_learning_curves_show_mean_band_and_end_with_the_first_member():
     (band,) = ax.collections  # a single member has none
     extents = band.get_paths()[0].get_extents()
     assert (extents.x0, extents.x1, extents.y0) == (0, 3, 8)
+    edge = {(x, y) for x, y in band.get_paths()[0].vertices if x == 3}
+    assert {(3, 8), (3, 9)} <= edge  # from the best member to the worst, not to their mean
     low, high = ax.get_ylim()
     assert low < 8 and 13 < high < 20  # the untrained model's 60 nats are cut
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["tanh", "GRU"]
@@ -191,3 +201,16 @@ def test_a_figure_is_drawn_on_the_axes_that_are_given(roll):
     assert gradient_flow_plot({"gru": np.ones(3)}, axes[2]) is axes[2]
     assert learning_curves({"gru": [history([1, 2])]}, axes[3]) is axes[3]
     assert len(plt.get_fignums()) == number
+
+
+def test_a_figure_is_the_same_file_every_time(roll):
+    def drawn() -> str:
+        stream = io.StringIO()
+        gate_map({"z": np.linspace(0, 1, 40).reshape(8, 5)}, roll).savefig(
+            stream, format="svg", metadata={"Date": None}
+        )
+        return stream.getvalue()
+
+    assert drawn() == drawn()
+    picture = re.search(r'<image[^>]*base64,([^"]+)"', drawn())[1]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (8, 5)  # a pixel a value

@@ -112,7 +112,9 @@ def test_a_number_that_is_not_finite_is_refused_in_the_open_parts_too(tmp_path, 
         records.write(record, tmp_path)
 
 
-@pytest.mark.parametrize("module", ["records", "comparison", "claims", "statistics"])
+@pytest.mark.parametrize(
+    "module", ["records", "comparison", "claims", "statistics", "palette", "diagrams", "figures", "charts"]
+)
 def test_records_and_pictures_need_no_torch(module):
     code = f"import sys, gatedrnn.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,30 +1,39 @@
-"""The plots of the book, in one style: dark on white, readable on a phone, and without colours that only some can tell.
+"""The plots of what a network reads, computes and learns, in the book's one style, drawn for a light page.
 
-A page in dark mode inverts the pictures and keeps their hues; so every colour map begins at white, and "the stronger
-the colour, the larger the value" is true in both modes.
+A notebook stores them as SVG; when the book is built each gets a twin in the colours of a dark page (`palette`). Heat
+maps use the book's own colour maps, which begin at the page's colour in both: the stronger, the larger.
 Every function draws on the Axes it is given, or makes a figure of its own, and returns what it drew on; none shows it.
-T = steps, H = hidden size. A unit has the same colour everywhere (`COLORS`). The diagrams of the units are in
-`gatedrnn.diagrams`.
+T = steps, H = hidden size. A unit has the same colour everywhere (`COLORS`). The plots of results are in `charts`, the
+diagrams of the units in `diagrams`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from .diagrams import INK, cell_diagram
+from .diagrams import cell_diagram
+from .extras import Extra
+from .palette import COLORS, DIM_TEXT, INK, MAPS, MORE, ramp
 from .rolls import LOWEST_PITCH, PITCHES, held_notes
 from .units import SYMBOLS, UNITS
 
+with Extra("figures"):
+    import matplotlib
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.ticker import MaxNLocator
+
 __all__ = [
     "COLORS",
+    "INK",
+    "MARKERS",
     "NAMES",
+    "WIDTH",
     "cell_diagram",
     "gate_map",
     "gradient_flow_plot",
@@ -34,47 +43,58 @@ __all__ = [
     "use_style",
 ]
 
-COLORS = {name: unit.color for name, unit in UNITS.items()}
 NAMES = {name: unit.title for name, unit in UNITS.items()}
 MARKERS = {name: unit.marker for name, unit in UNITS.items()}
 SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
-WIDTH = 6.0  # inches; at 360 pixels, a phone, 12-point type is then still 10 pixels high
+WIDTH = 6.0  # inches, 576 pixels on a page: type is a little smaller there than the text around it
+RULE = "#DDDDDD"  # faint lines
+STYLE = {
+    "figure.figsize": (WIDTH, 3.6),
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": False,
+    "grid.color": RULE,
+    "lines.linewidth": 1.8,
+    "image.interpolation": "none",
+    "image.composite_image": False,  # a heat map is stored with a pixel a value
+    "mathtext.fontset": "cm",
+    "svg.hashsalt": "gatedrnn",  # the same figure is the same file
+}
+
+for _name, _stops in MAPS.items():
+    matplotlib.colormaps.register(ListedColormap(ramp(_stops[0]) / 255, _name), force=True)
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults for the book."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, 3.6),
-            "figure.dpi": 150,
-            "savefig.dpi": 150,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "font.size": 12,
-            "axes.titlesize": 13,
-            "axes.titlelocation": "left",
-            "axes.labelsize": 12,
-            "xtick.labelsize": 11,
-            "ytick.labelsize": 11,
-            "legend.fontsize": 11,
-            "legend.frameon": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "axes.prop_cycle": plt.cycler(color=[*COLORS.values(), "#CC79A7", "#E69F00", "#56B4E9", "#222222"]),
-            "axes.grid": False,
-            "grid.color": "#DDDDDD",
-            "lines.linewidth": 2.0,
-            "image.interpolation": "nearest",
-            "mathtext.fontset": "cm",
-            "svg.hashsalt": "gatedrnn",
-        }
-    )
+    """Set matplotlib's defaults for the book; in a notebook, show figures as SVG that is the same every time."""
+    plt.rcParams.update(STYLE)
+    plt.rcParams["axes.prop_cycle"] = plt.cycler(color=[*COLORS.values(), *MORE, INK])
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
 
 def _axes(ax: Axes | None, height: float = 3.6) -> Axes:
@@ -96,7 +116,7 @@ def _time_axis(ax: Axes, steps: int, bar: int | None, step_seconds: float | None
     """Number the steps from 1, with a line at each bar; in seconds if told how long a step lasts."""
     ax.set_xlim(0, steps)
     for x in range(bar, steps, bar) if bar else ():
-        ax.axvline(x, color="#DDDDDD", lw=0.8, zorder=0)
+        ax.axvline(x, color=RULE, lw=0.8, zorder=0)
     if step_seconds:
         ticks = MaxNLocator(8, integer=True).tick_values(0, steps * step_seconds)
         ticks = [tick for tick in ticks if 0 <= tick <= steps * step_seconds]
@@ -106,6 +126,11 @@ def _time_axis(ax: Axes, steps: int, bar: int | None, step_seconds: float | None
         ticks = [1, *(int(t) for t in MaxNLocator(8, integer=True).tick_values(1, steps) if 1 < t <= steps)]
         ax.set_xticks([tick - 0.5 for tick in ticks], ticks)
         ax.set_xlabel("step $t$")
+
+
+def _heat(ax: Axes, values: np.ndarray, rows: tuple[float, float], **scale):
+    """An image of values (T, rows), time to the right, with a pixel a value."""
+    return ax.imshow(values.T, origin="lower", aspect="auto", extent=(0, len(values), *rows), **scale)
 
 
 def piano_roll(
@@ -130,13 +155,13 @@ def piano_roll(
     ax = _axes(ax, 3.2)
     _time_axis(ax, len(roll), bar, step_seconds)
     _pitch_axis(ax, [column for column, _, _ in notes])
-    for first, last, tone in ((0, opening, "#8A8A8A"), (opening, len(roll), color)):
+    for first, last, tone in ((0, opening, DIM_TEXT), (opening, len(roll), color)):
         cut = [(column, max(start, first), min(end, last)) for column, start, end in notes]
         bars = [Rectangle((s + 0.06, c - 0.42), e - s - 0.12, 0.84) for c, s, e in cut if e > s]
         ax.add_collection(PatchCollection(bars, facecolor=tone, edgecolor="none", zorder=2))
     if opening:
         ax.axvline(opening, color=INK, lw=1.4, ls=(0, (4, 2)))
-        text = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom", "fontsize": 11}
+        text = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom", "fontsize": 9}
         ax.annotate("opening", (opening, 1), (-5, 3), ha="right", **text)
         ax.annotate("continuation", (opening, 1), (5, 3), ha="left", color=color, **text)
     if title:
@@ -153,8 +178,7 @@ def probability_map(
         raise ValueError(f"Probabilities {p.shape} and true frames {target.shape} must have the same shape.")
     ax = _axes(ax, 3.8)
     steps = len(p)
-    edges = np.arange(steps + 1), np.arange(PITCHES + 1) - 0.5
-    mesh = ax.pcolormesh(*edges, p.T, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    mesh = _heat(ax, p, (-0.5, PITCHES - 0.5), cmap="probability", vmin=0, vmax=1)
     notes = held_notes(target)
     outlines = [Rectangle((start + 0.06, column - 0.42), end - start - 0.12, 0.84) for column, start, end in notes]
     ax.add_collection(PatchCollection(outlines, facecolor="none", edgecolor="#D55E00", linewidth=1.3))
@@ -202,12 +226,11 @@ def gate_map(
         piano_roll(np.asarray(roll)[: len(first)], axes[0], bar=bar)
     for ax, (name, values) in zip(axes[-len(names) :], arrays.items(), strict=True):
         limit = float(np.quantile(np.abs(values), 0.9)) or 1.0 if name == "c" else 1.0
-        edges = np.arange(len(values) + 1), np.arange(values.shape[1] + 1) + 0.5
-        scale = {"cmap": "BuPu", "vmin": 0} if name in SIGMOID_GATES else {"cmap": "PuOr", "vmin": -limit}
-        mesh = ax.pcolormesh(*edges, values[:, order].T, vmax=limit, rasterized=True, **scale)
+        scale = {"cmap": "gate", "vmin": 0} if name in SIGMOID_GATES else {"cmap": "signed", "vmin": -limit}
+        mesh = _heat(ax, values[:, order], (0.5, values.shape[1] + 0.5), vmax=limit, **scale)
         bar_ = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
         bar_.set_label(
-            f"${SYMBOLS[name]}$" if name in SYMBOLS else name, rotation=0, fontsize=16, labelpad=12, va="center"
+            f"${SYMBOLS[name]}$" if name in SYMBOLS else name, rotation=0, fontsize=13, labelpad=10, va="center"
         )
         bar_.locator = MaxNLocator(2)
         _time_axis(ax, len(values), None, None)
@@ -237,7 +260,7 @@ def gradient_flow_plot(
         norms[norms <= 0] = np.nan
         norms = norms / norms[0] if relative else norms
         every = max(1, len(norms) // 8)
-        style = {"color": COLORS.get(unit), "marker": MARKERS.get(unit), "markevery": every, "ms": 6}
+        style = {"color": COLORS.get(unit), "marker": MARKERS.get(unit), "markevery": every, "ms": 5}
         ax.semilogy(np.arange(len(norms)), norms, label=NAMES.get(unit, unit), **style)
     ax.set_xlabel("lag $T - t$ (steps back)")
     ax.set_ylabel("gradient norm" + (", relative to lag 0" if relative else ""))
@@ -270,7 +293,7 @@ def learning_curves(
         valid = np.array([np.interp(grid, own, member.valid) for own, member in zip(times, members, strict=True)])
         fitted = np.array([np.interp(grid, own, member.train) for own, member in zip(times, members, strict=True)])
         every = max(1, len(grid) // 8)
-        ax.plot(grid, valid.mean(0), color=color, label=name, marker=MARKERS.get(unit), markevery=every, ms=6)
+        ax.plot(grid, valid.mean(0), color=color, label=name, marker=MARKERS.get(unit), markevery=every, ms=5)
         if len(members) > 1:
             ax.fill_between(grid, valid.min(0), valid.max(0), color=color, alpha=0.2, linewidth=0)
         if train:
@@ -286,6 +309,6 @@ def learning_curves(
     ax.legend(ncols=len(histories), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
     if train:
         ax.annotate("solid: validation, dashed: training", (1, 1), (0, -4), xycoords="axes fraction",
-                    textcoords="offset points", ha="right", va="top", fontsize=11)  # fmt: skip
+                    textcoords="offset points", ha="right", va="top", fontsize=9)  # fmt: skip
     ax.set_title(title, pad=24 if title else None)
     return ax

@@ -1,0 +1,207 @@
+"""The plots of results: intervals, Table 2 as a forest, learning curves side by side, claims, the (train, test) plane.
+
+Drawn as those of `figures` are, with one colour and one marker a unit. NLL in nats a step.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .claims import AGAINST, MISSING, OPEN, SUPPORTED
+from .comparison import PRINTED, SETS, Found, train_test
+from .extras import Extra
+from .figures import COLORS, INK, MARKERS, NAMES, RULE, WIDTH, learning_curves
+from .palette import BAD, DIM_TEXT, GOOD, PAPER, UNSURE
+from .statistics import Estimate, interval
+from .units import UNITS
+
+with Extra("records"):
+    import pandas as pd
+with Extra("figures"):
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its second unit, LSTM - GRU like neither
+    "tanh - GRU": (COLORS["gru"], MARKERS["gru"]),
+    "tanh - LSTM": (COLORS["lstm"], MARKERS["lstm"]),
+    "LSTM - GRU": (INK, "D"),
+} | {NAMES[unit]: (COLORS[unit], MARKERS[unit]) for unit in UNITS}
+COLUMN_FACES = ("none", "full", "left", "right")  # how a column fills its marker
+TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE}
+
+Values = Sequence[float] | np.ndarray | Estimate  # one value a seed, or an estimate
+
+
+def _interval(values: Values) -> tuple[float, float]:
+    return (values.mean, values.half) if isinstance(values, Estimate) else interval(values)
+
+
+def _unit_handles() -> list[Line2D]:
+    return [Line2D([], [], color=COLORS[unit], marker=MARKERS[unit], label=NAMES[unit]) for unit in UNITS]
+
+
+def interval_plot(
+    rows: Mapping[str, Mapping[str, Values]], ax: Axes | None = None, *, margin: float = 0.0, xlabel: str = ""
+) -> Axes:
+    """Draw means with 95 % intervals: row -> label -> values (a small mark each) or an `Estimate`, one below the other.
+
+    Labels of LOOKS keep their colour and marker. margin : a band around 0, of differences that count as none.
+    """
+    if ax is None:
+        ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.5 * len(rows)), layout="constrained")[1]
+    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    if margin:
+        ax.axvspan(-margin, margin, color="#E8E8E8", lw=0, zorder=0)
+    ax.axvline(0, color=INK, lw=1, ls=(0, (4, 2)))
+    for at, row in enumerate(rows.values()):
+        for label, values in row.items():
+            color, marker = LOOKS.get(label, (INK, "o"))
+            y = at + 0.8 * ((labels.index(label) + 0.5) / len(labels) - 0.5)
+            mean, half = _interval(values)
+            ax.errorbar(mean, y, xerr=half, fmt=marker, color=color, capsize=3, ms=5, lw=1.6)
+            if not isinstance(values, Estimate):
+                ax.plot(values, np.full(len(values), y + 0.1), "|", color=color, ms=4)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(xlabel or "difference in test NLL, nats a step")
+    looks = {label: LOOKS.get(label, (INK, "o")) for label in labels}
+    handles = [Line2D([], [], color=c, marker=m, ls="", label=label) for label, (c, m) in looks.items()]
+    ax.legend(handles=handles, ncols=len(labels), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    return ax
+
+
+def forest(frame: pd.DataFrame, *, average: str = PRINTED) -> Figure:
+    """Table 2 of the paper as a figure: a panel a data set, a line a unit, a marker a column with its 95 % interval.
+
+    frame : rows of `comparison.table`. A star is the paper's printed figure; columns differ in how their marker is
+    filled, in the order of the rows. Each panel has its own scale.
+    """
+    columns, sets = list(dict.fromkeys(frame["column"])), list(dict.fromkeys(frame["data"]))
+    if len(columns) > len(COLUMN_FACES):
+        raise ValueError(f"a forest tells {len(COLUMN_FACES)} columns apart, not {len(columns)}: choose some")
+    figure, axes = plt.subplots(
+        -(-len(sets) // 2), min(len(sets), 2), figsize=(WIDTH, 0.9 + 1.35 * -(-len(sets) // 2)),
+        layout="constrained", squeeze=False, sharey=True,
+    )  # fmt: skip
+    for ax, name in zip(axes.flat, sets, strict=False):
+        for _, row in frame[frame["data"] == name].iterrows():
+            unit, k = row["unit"], columns.index(row["column"])
+            y = list(UNITS).index(unit) + 0.5 * ((k + 0.5) / len(columns) - 0.5)
+            look = {"color": COLORS[unit], "fillstyle": COLUMN_FACES[k], "ms": 6, "capsize": 3, "lw": 1.6}
+            ax.errorbar(row[f"test_{average}"], y, xerr=row[f"test_{average}_ci"], fmt=MARKERS[unit], **look)
+            if pd.notna(row.get("paper")):
+                ax.plot(row["paper"], list(UNITS).index(unit), "*", color=INK, ms=9, zorder=3)
+        ax.set_title(SETS.get(name, name))
+        ax.grid(axis="x")
+    for ax in axes.flat[len(sets) :]:
+        ax.remove()
+    axes[0, 0].set_yticks(range(len(UNITS)), list(NAMES.values()))
+    axes[0, 0].set_ylim(len(UNITS) - 0.5, -0.5)
+    figure.supxlabel("test NLL, nats a step", fontsize=10)
+    faces = zip(columns, COLUMN_FACES, strict=False)
+    handles = [Line2D([], [], color=INK, marker="o", ls="", fillstyle=face, label=column) for column, face in faces]
+    if "paper" in frame and frame["paper"].notna().any():
+        handles.append(Line2D([], [], color=INK, marker="*", ms=9, ls="", label="the paper's figure"))
+    figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
+    return figure
+
+
+def small_multiples(
+    runs: Mapping[str, Mapping[str, Sequence]], *, by: str = "epoch", xlabel: str = "", names: Mapping[str, str] = SETS
+) -> Figure:
+    """Draw mean validation curves with their range, a panel a data set: data set -> unit -> `claims.histories`.
+
+    A panel begins where the first twentieth of the slowest curve has passed: what lies above would flatten the rest.
+    """
+    lines = -(-len(runs) // 2)
+    figure, axes = plt.subplots(
+        lines, min(len(runs), 2), figsize=(WIDTH, 0.6 + 2.2 * lines), layout="constrained", squeeze=False
+    )
+    for ax, (name, units) in zip(axes.flat, runs.items(), strict=False):
+        learning_curves(units, ax, by=by, train=False)
+        ax.get_legend().remove()
+        members = [run for several in units.values() for run in several]
+        ends = [run.best_valid for run in members]
+        early = [run.valid[min(len(run.valid) // 20 + 1, len(run.valid) - 1)] for run in members]
+        low, high = min(ends), max(*early, *ends)
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.02 * (high - low))
+        ax.set(xlabel="", ylabel="")
+        ax.set_title(names.get(name, name))
+    for ax in axes.flat[len(runs) :]:
+        ax.remove()
+    figure.legend(handles=_unit_handles(), ncols=len(UNITS), loc="outside upper center")
+    figure.supxlabel(xlabel or {"epoch": "epoch", "update": "updates", "seconds": "seconds"}[by], fontsize=10)
+    figure.supylabel("validation NLL, nats a step", fontsize=10)
+    return figure
+
+
+def claim_matrix(
+    judged: Mapping[str, Mapping[str, str]],
+    texts: Mapping[str, Mapping[str, str]] | None = None,
+    names: Mapping[str, str] = SETS,
+) -> Axes:
+    """Draw claim x data set as a field of coloured cells: claim -> data set -> verdict, as `claims.judged` gives them.
+
+    A cell shows a sign, so that it can be read without colour, and below it a line of `texts`, e.g. an interval:
+    "+" the claim holds, "−" it does not, "?" the interval leaves it open, empty where no record is.
+    """
+    sets = list(dict.fromkeys(name for row in judged.values() for name in row))
+    signs = {SUPPORTED: "+", AGAINST: "−", OPEN: "?", MISSING: ""}
+    ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.55 * len(judged)), layout="constrained")[1]
+    for y, (claim, row) in enumerate(judged.items()):
+        for x, name in enumerate(sets):
+            verdict = row.get(name, MISSING)
+            ax.add_patch(
+                Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor=TONES.get(verdict, PAPER), edgecolor=RULE)
+            )
+            below = (texts or {}).get(claim, {}).get(name, "")
+            ax.text(x + 0.5, y + (0.34 if below else 0.5), signs[verdict], ha="center", va="center", fontsize=12)
+            ax.text(x + 0.5, y + 0.74, below, ha="center", va="center", fontsize=7.5)
+    ax.set(xlim=(0, len(sets)), ylim=(len(judged), 0))
+    titles = [names.get(name, name).replace(" ", "\n").replace("-", "-\n") for name in sets]
+    ax.set_xticks(np.arange(len(sets)) + 0.5, titles)
+    ax.set_yticks(np.arange(len(judged)) + 0.5, list(judged))
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def train_test_plane(found: Found, data: Sequence[str], columns: Sequence[str], *, average: str = PRINTED) -> Figure:
+    """Draw every recorded network at (train, test), a panel a data set, with the paper's figures as stars.
+
+    Networks of a unit share a colour and a marker; those of the first of `columns` are filled. On the dotted line both
+    parts are fitted alike.
+    """
+    chosen = [record for (column, name, *_), record in found.items() if column in columns and name in data]
+    points = train_test(chosen, average)
+    lines = -(-len(data) // 2)
+    figure, axes = plt.subplots(lines, min(len(data), 2), figsize=(WIDTH, 0.7 + 2.6 * lines), layout="constrained",
+                                squeeze=False)  # fmt: skip
+    for ax, name in zip(axes.flat, data, strict=False):
+        here = points[points["data"] == name]
+        for (column, unit), group in here.groupby(["column", "unit"]):
+            if column == "printed":
+                ax.plot(group["train"], group["test"], "*", color=COLORS[unit], mec=INK, ms=12, zorder=3)
+            else:
+                face = "full" if column == columns[0] else "none"
+                ax.plot(group["train"], group["test"], MARKERS[unit], color=COLORS[unit], fillstyle=face, ms=5)
+        ends = np.array([here[["train", "test"]].min().max(), here[["train", "test"]].max().min()])
+        ax.plot(ends, ends, ls=":", color=DIM_TEXT, lw=1.2, zorder=0)
+        ax.set_title(SETS.get(name, name))
+    for ax in axes.flat[len(data) :]:
+        ax.remove()
+    handles = [
+        *_unit_handles(),
+        Line2D([], [], color=PAPER, marker="*", mec=INK, ms=10, ls="", label="the paper's figure"),
+    ]
+    for handle in handles[:-1]:
+        handle.set_linestyle("")
+    figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
+    figure.supxlabel("train NLL, nats a step", fontsize=10)
+    figure.supylabel("test NLL, nats a step", fontsize=10)
+    return figure
