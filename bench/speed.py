@@ -1,7 +1,8 @@
 """How fast each way of computing the three units is, side by side, and what the package's own way costs.
 
     make bench                              everything, about twenty minutes on one core of a quiet machine
-    python bench/speed.py --plan gru        the GRU at the size for music, about a minute
+    make bench QUICK=1                      music, T = 128, one and ten members, batches of 8 and 32: four minutes
+    python bench/speed.py --avx2            every library held to the vectors of older processors, of 256 bits
     python bench/speed.py --plan tiny       small sizes that say nothing about speed: to see that it runs
 
 `bench/ways.py` says what is compared. All ways do the same work on the same data. Within a configuration they take
@@ -11,109 +12,49 @@ to ours within the round. A way that takes members one after the other is timed 
 all, where all would take more than half a second ("members" says how many were timed). One process, one core.
 
 The result is written whole after each configuration, so a run that was ended goes on where it was. It starts afresh
-when the plan, the machine, a version, or the code that is timed has changed.
+when the plan, the machine, a version, or the code that is timed has changed; comments do not count.
 
-The file holds: environment and settings; `rows`, one for each configuration; `growth`, seconds an update of ours as P,
-T and H grow, each alone; `parts`, where an update's time goes; `operations`, how many a step of time hands to PyTorch;
-`memory`, the peak while training MuseData. Times are [first quartile, median, third quartile] in seconds; "load" is the
-machine's load average just before.
+The file holds: environment and settings; `rows`, one for each configuration; `training`, seconds that a whole call of
+`train` takes with either engine; `growth`, seconds an update of ours as P, T and H grow, each alone; `parts`, where an
+update's time goes; `operations`, how many a step of time hands to PyTorch; `memory`, the peak while training MuseData.
+Times are [first quartile, median, third quartile] in seconds; "load" is the machine's load average just before.
 """
 
 import argparse
+import ast
 import hashlib
 import json
+import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import costs
+import torch
 import ways
+from plans import PLANS, Configuration, Plan, configurations
 from timing import ROUNDS, free_memory, load, quartiles, take_turns, use_one_core, warm_up
 
-from gatedrnn import datasets, files, records
-from gatedrnn.model import SequenceModel, music_model, speech_model
-from gatedrnn.units import UNITS
+from gatedrnn import files, records
 
-SCHEMA = 1
+SCHEMA = 2
 ROOT = Path(__file__).resolve().parents[1]
-TIMED = ("bench/*.py", *(f"src/gatedrnn/{name}.py" for name in ("cells", "model", "outputs", "recurrence")))
+PACKAGE = ("fused", "kernels", "loops", "model", "outputs", "recurrence")
+TIMED = ("bench/timing.py", "bench/ways.py", *(f"src/gatedrnn/{name}.py" for name in PACKAGE))
+AVX2 = {  # how each library is held to it
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "NUMBA_CPU_NAME": "haswell",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
 SPARE = 1e9  # bytes that are left to others
 IN_FULL = 0.5  # seconds up to which ways that take members in turn are timed on all of them
-MODELS = {"music": music_model, "speech": speech_model}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured. seconds : for each configuration, unless three rounds take longer. base : of the growth."""
-
-    kinds: tuple[str, ...] = ("music", "speech")
-    units: tuple[str, ...] = tuple(UNITS)
-    T: tuple[int, ...] = (128, 1000)
-    P: tuple[int, ...] = (1, 10)
-    B: tuple[int, ...] = (1, 8, 32)
-    seconds: float = 3.0
-    base: dict = field(default_factory=lambda: {"P": 10, "T": 128, "B": 8, "H": 46})
-    growth: dict = field(
-        default_factory=lambda: {
-            "P": (1, 2, 5, 10, 20),
-            "T": (32, 64, 128, 256, 512, 1024),
-            "H": (23, 46, 92, 184),
-        }
-    )
-    parts: tuple = (("music", 1, 8), ("music", 10, 8), ("music", 10, 32), ("speech", 10, 8))
-    memory: bool = True
-
-
-TINY = {"kinds": ("music",), "units": ("gru",), "T": (4,), "P": (2,), "B": (2,), "seconds": 0.1, "memory": False}
-TINY["base"] = {"P": 2, "T": 4, "B": 2, "H": 46}
-PLANS = {
-    "full": Plan(),
-    "gru": Plan(kinds=("music",), units=("gru",), T=(128,)),
-    "tiny": Plan(**TINY, growth={"P": (1, 2), "T": (4, 8), "H": (23,)}, parts=(("music", 2, 2),)),
-}
-
-
-@dataclass(frozen=True)
-class Configuration:
-    kind: str
-    unit: str
-    T: int
-    P: int
-    B: int
-
-    @property
-    def model(self) -> SequenceModel:
-        return MODELS[self.kind](self.unit)
-
-    @property
-    def work(self) -> float:
-        """Multiplications in the products of an update of all members, roughly."""
-        return 3.0 * self.T * self.P * self.B * self.model.num_parameters
-
-    @property
-    def room(self) -> float:
-        """Bytes that one way needs at the most, roughly: what autograd keeps of a time step, times the time steps."""
-        shapes = self.model.shapes
-        return 4.0 * self.T * self.P * self.B * (4 * shapes["b"][0] + 12 * shapes["b_out"][0])
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.unit} T={self.T} P={self.P} B={self.B}"
-
-
-def configurations(plan: Plan) -> list[Configuration]:
-    """The plan's grid, the short ones of each kind first."""
-    return [
-        Configuration(kind, unit, T, P, B)
-        for kind in plan.kinds
-        for T in plan.T
-        for P in plan.P
-        for B in plan.B
-        for unit in plan.units
-    ]
 
 
 def measure(it: Configuration, seconds: float, jax: bool) -> dict:
@@ -152,67 +93,20 @@ def measure(it: Configuration, seconds: float, jax: bool) -> dict:
     return row | {"rounds": len(times["ours"])}
 
 
-def measure_growth(plan: Plan) -> dict:
-    """Seconds an update of ours takes for the GRU of music as P, T and H grow, each alone from the plan's base."""
-    points = {axis: [plan.base | {axis: value} for value in values] for axis, values in plan.growth.items()}
-    runs = {}
-    for point in (point for line in points.values() for point in line):
-        model = music_model("gru", point["H"])
-        runs[str(point)] = ways.ours(model, *ways.random_data(model, point["P"], point["T"], point["B"]))
-    found = {"base": plan.base, "load": load()}
-    times = take_turns(runs, 4 * plan.seconds)
-    for axis, line in points.items():
-        found[axis] = [{"value": point[axis], "seconds": quartiles(times[str(point)])} for point in line]
-    return found
-
-
-def measure_parts(plan: Plan) -> list[dict]:
-    """Where the time of the GRU's update goes: pieces of ours, and the products, in and outside the loop.
-
-    The backward pass and what follows the recurrence cannot run alone: they are differences within a round.
-    """
-    found = []
-    for kind, P, B in plan.parts:
-        it = Configuration(kind, "gru", plan.base["T"], P, B)
-        data = it.model, *ways.random_data(it.model, P, it.T, B)
-        times = take_turns(ways.our_parts(*data) | ways.product_parts(*data), plan.seconds)
-        pairs = zip(times["forward"], times["forward and backward"], times["update"], strict=True)
-        backward, rest = zip(*((both - forward, update - both) for forward, both, update in pairs), strict=True)
-        kept = {name: times[name] for name in ("forward", "update", "in the loop", "at once")}
-        kept |= {"backward": backward, "output, likelihood, update": rest}
-        row = asdict(it) | {"load": load(), "rounds": len(backward)}
-        found.append(row | {"seconds": {name: quartiles(t) for name, t in kept.items()}})
-    return found
-
-
-def count_operations() -> dict:
-    """Operations a step, by unit and way: what the interpreter and the dispatcher have to handle one by one."""
-    counted = {"ours": ways.ours, "torch.nn": ways.library, "cells": ways.cells}
-    return {
-        unit: {name: ways.operations_a_step(way, music_model(unit)) for name, way in counted.items()} for unit in UNITS
-    }
-
-
-def measure_memory() -> dict:
-    """Peak bytes of training MuseData with ten members, a process for each unit."""
-    try:
-        datasets.check("muse_data")
-    except files.DataError:
-        return {"left_out": "MuseData is not at hand: run `gatedrnn data fetch muse_data`"}
-    script = ROOT / "bench" / "memory.py"
-    peaks = {}
-    for unit in UNITS:
-        done = subprocess.run([sys.executable, script, unit], check=True, capture_output=True, text=True)
-        peaks[unit] = int(done.stdout)
-    return {"data": "muse_data", "P": 10, "peak_bytes": peaks}
-
-
 def settings_of(name: str, plan: Plan) -> dict:
-    """What must agree for a run to go on: the plan, and the code that is timed."""
+    """What must agree for a run to go on: the plan, and the code that is timed, without comments and docstrings."""
     code = hashlib.sha256()
-    for path in sorted(path for pattern in TIMED for path in ROOT.glob(pattern)):
-        code.update(path.read_bytes())
+    for path in map(ROOT.joinpath, TIMED):
+        tree = ast.parse(path.read_text(encoding="utf8"))
+        for node in ast.walk(tree):
+            if hasattr(node, "body") and isinstance(node.body, list):
+                node.body = [part for part in node.body if not is_text(part)]
+        code.update(ast.dump(tree).encode())
     return {"plan": name, "code": code.hexdigest()[:16]} | json.loads(json.dumps(asdict(plan)))
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def begin(path: Path, environment: dict, settings: dict) -> dict:
@@ -241,14 +135,17 @@ def steps(result: dict, plan: Plan, jax: bool) -> Iterator[tuple[str, float, way
     if plan.memory and "peak_bytes" not in result.get(
         "memory", {}
     ):  # first: a child process starts with its parent's peak
-        yield "memory of training MuseData", 30.0, lambda: result.update(memory=measure_memory())
-    if "operations" not in result:
-        yield "operations of a step", 1.0, lambda: result.update(operations=count_operations())
-    if "growth" not in result:
-        yield "growth with P, T and H", 6 * plan.seconds, lambda: result.update(growth=measure_growth(plan))
-    if "parts" not in result:
+        yield "memory of training MuseData", 30.0, lambda: result.update(memory=costs.measure_memory())
+    if plan.operations and "operations" not in result:
+        yield "operations of a step", 1.0, lambda: result.update(operations=costs.count_operations())
+    if plan.training and "training" not in result:
+        seconds = 2 * len(plan.training) * len(plan.units) * plan.seconds
+        yield "whole calls of train", seconds, lambda: result.update(training=costs.measure_training(plan))
+    if plan.growth and "growth" not in result:
+        yield "growth with P, T and H", 6 * plan.seconds, lambda: result.update(growth=costs.measure_growth(plan))
+    if plan.parts and "parts" not in result:
         seconds = 2 * len(plan.parts) * plan.seconds
-        yield "parts of an update", seconds, lambda: result.update(parts=measure_parts(plan))
+        yield "parts of an update", seconds, lambda: result.update(parts=costs.measure_parts(plan))
     done = {tuple(row[name] for name in ("kind", "unit", "T", "P", "B")) for row in result["rows"]}
     for it in configurations(plan):
         if tuple(asdict(it).values()) not in done:
@@ -258,24 +155,47 @@ def steps(result: dict, plan: Plan, jax: bool) -> Iterator[tuple[str, float, way
 
 
 def line(label: str, result: dict) -> str:
-    """What was just measured, for the terminal: of a configuration, thousands of time steps a second."""
+    """What was just measured, for the terminal: of a configuration, our rate, and how many times as fast as others."""
     if " T=" not in label:
         return result.get("memory", {}).get("left_out", "done") if label.startswith("memory") else "done"
-    row = result["rows"][-1]
-    found = {name: way["steps_per_second"] for name, way in row["ways"].items() if "left_out" not in way}
-    return "  ".join(f"{name} {rate / 1e3:.1f}k" for name, rate in found.items()) or row["ways"]["ours"]["left_out"]
+    found = {name: way for name, way in result["rows"][-1]["ways"].items() if "left_out" not in way}
+    if "ours" not in found:
+        return result["rows"][-1]["ways"]["ours"]["left_out"]
+    ratios = {name: way["ours_is_faster"] for name, way in found.items() if name != "ours"}
+    ratios = [f"{name} {median:.2f} [{low:.2f}, {high:.2f}]" for name, (low, median, high) in ratios.items()]
+    return f"{found['ours']['steps_per_second'] / 1e3:.0f} thousand steps/s; ours / " + ", ".join(ratios)
+
+
+def summary(rows: list[dict]) -> str:
+    """Of the configurations of music with more than one sequence: in how many ours is ahead, of JAX of both forms."""
+    core = [row["ways"] for row in rows if row["kind"] == "music" and row["B"] > 1]
+    counts = []
+    for title, names in (("torch.nn", ["torch.nn"]), ("JAX", ["jax", "jax vmap"])):
+        medians = [[w[name]["ours_is_faster"][1] for name in names if "seconds" in w.get(name, {})] for w in core]
+        counts.append(f"{sum(min(found) > 1 for found in medians if found)} of {sum(map(bool, medians))} ({title})")
+    return "ahead in " + ", ".join(counts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", choices=PLANS, default="full", help="what to measure (default %(default)s)")
-    parser.add_argument("--output", type=Path, default=ROOT / "book/results/speed.json", help="where the figures go")
+    parser.add_argument("--output", type=Path, help="where the figures go (default book/results/speed.json)")
+    parser.add_argument("--avx2", action="store_true", help="without AVX-512, as on processors that lack it")
     parser.add_argument("--seconds", type=float, help="for each configuration (default 3), at least three rounds")
     options = parser.parse_args()
+    if options.avx2 and os.environ.get("NUMBA_CPU_NAME") != AVX2["NUMBA_CPU_NAME"]:  # to be set before libraries load
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
+    if options.output is None:  # the book shows the full plan alone
+        suffix = ("" if options.plan == "full" else f"_{options.plan}") + ("_avx2" if options.avx2 else "")
+        folder = ROOT / ("_build" if suffix else "book/results")
+        options.output = folder / f"speed{suffix}.json"
     use_one_core()
     plan = PLANS[options.plan]
     plan = replace(plan, seconds=options.seconds or plan.seconds)
-    environment = records.environment("cpu") | {"threads": 1}
+    environment = records.environment("cpu", "compiled") | {"threads": 1}
+    environment["instructions"] = torch.backends.cpu.get_cpu_capability()
+    environment["versions"]["numba"] = version("numba")
+    print(f"{environment['processor']}, {environment['instructions']}")
     try:
         environment["versions"]["jax"], jax = version("jax"), True
     except PackageNotFoundError:
@@ -292,7 +212,8 @@ def main() -> None:
         passed += about
         left = (time.perf_counter() - start) / passed * (expected - passed)
         print(f"[{number}/{len(todo)}] {label}: {line(label, result)}   ({left / 60:.0f} min left)", flush=True)
-    print(f"the figures are in {options.output}; `make execute NB=07_performance` puts them into the book")
+    print(f"the figures are in {options.output}; the book shows those of the full plan")
+    print(summary(result["rows"]))
 
 
 if __name__ == "__main__":

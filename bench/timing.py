@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gatedrnn import kernels
 from gatedrnn.training import prepare_process
 
 SHORTEST = 0.02  # seconds that a run is repeated for in a round, at least
@@ -17,10 +18,11 @@ Run = Callable[[], object]
 
 def use_one_core() -> None:
     """Keep this process, with every thread that a library starts, on one core."""
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
     if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere the libraries' own settings have to do
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     prepare_process()
+    kernels.prepare()
 
 
 def seconds_of(run: Run, times: int = 1) -> float:

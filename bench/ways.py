@@ -4,8 +4,8 @@ Each function here takes a model, an input x (P, T, B, D) and a target (P, T, B,
 arguments that does one update: the recurrence, an output layer with its likelihood, the gradient, and a plain gradient
 step. P = members, T = steps, B = sequences, D and K = sizes of input and target.
 
-    ours        gatedrnn.recurrence through the model's own likelihood, as training calls it
-    cells       gatedrnn.cells, step by step under autograd, one member after the other
+    ours        gatedrnn.recurrence through the model's own likelihood, as training calls it, with the compiled engine
+    torch loops the same with the other engine, the loops over time in PyTorch
     torch.nn    nn.RNN, nn.GRU, nn.LSTM, one member after the other. They are other forms of two of the units (the GRU's
                 reset gate acts after its product, the LSTM has no peepholes), at about the same cost
     jax         lax.scan, jitted, one member after the other
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatedrnn.batching import Batch
-from gatedrnn.cells import CELLS
 from gatedrnn.model import SequenceModel
+from gatedrnn.recurrence import use_engine
 from gatedrnn.units import UNITS
 
 RATE = 1e-4  # of the plain gradient step
@@ -40,16 +40,21 @@ def random_data(model: SequenceModel, P: int, T: int, B: int) -> tuple[Tensor, T
     return x, target
 
 
-def ours(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
+def ours(model: SequenceModel, x: Tensor, target: Tensor, engine: str = "compiled") -> Run:
     theta = model.init(range(len(x))).requires_grad_()
     batch = Batch(x, target, torch.ones(x.shape[:3], dtype=torch.bool))
 
     def run():
-        (gradient,) = torch.autograd.grad(model.nll(theta, batch).sum(), theta)
+        with use_engine(engine):
+            (gradient,) = torch.autograd.grad(model.nll(theta, batch).sum(), theta)
         with torch.no_grad():
             theta.sub_(gradient, alpha=RATE)
 
     return run
+
+
+def torch_loops(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
+    return ours(model, x, target, "torch")
 
 
 def our_parts(model: SequenceModel, x: Tensor, target: Tensor) -> dict[str, Run]:
@@ -59,54 +64,31 @@ def our_parts(model: SequenceModel, x: Tensor, target: Tensor) -> dict[str, Run]
         grad = torch.ones_like(model.hidden(theta, x))
 
     def forward():
-        with torch.no_grad():
+        with torch.no_grad(), use_engine("compiled"):
             model.hidden(theta, x)
 
     def both():
-        torch.autograd.grad(model.hidden(theta, x), theta, grad)
+        with use_engine("compiled"):
+            torch.autograd.grad(model.hidden(theta, x), theta, grad)
 
     return {"forward": forward, "forward and backward": both, "update": ours(model, x, target)}
 
 
-def modules(model: SequenceModel, x: Tensor, target: Tensor, make: Callable[[], nn.Module]) -> Run:
-    """Members one after the other, each a module and an output layer, under autograd."""
-    members = [(make(), nn.Linear(model.hidden_size, model.output.width)) for _ in x]
-    parameters = [[*layer.parameters(), *out.parameters()] for layer, out in members]
+def library(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
+    """Members one after the other, each a layer of the library and an output layer, under autograd."""
+    layer = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.unit]
+    sizes = (model.input_size, model.hidden_size, model.output.width)
+    members = [(layer(*sizes[:2]), nn.Linear(*sizes[1:])) for _ in x]
+    parameters = [[*recurrent.parameters(), *out.parameters()] for recurrent, out in members]
 
     def run():
-        for (layer, out), own, x_p, target_p in zip(members, parameters, x, target, strict=True):
-            h = layer(x_p)
-            h = h[0] if isinstance(h, tuple) else h
-            gradients = torch.autograd.grad(model.output.nll(out(h), target_p).sum(), own)
+        for (recurrent, out), own, x_p, target_p in zip(members, parameters, x, target, strict=True):
+            gradients = torch.autograd.grad(model.output.nll(out(recurrent(x_p)[0]), target_p).sum(), own)
             with torch.no_grad():
                 for p, g in zip(own, gradients, strict=True):
                     p.sub_(g, alpha=RATE)
 
     return run
-
-
-class Unrolled(nn.Module):
-    """A readable cell over a sequence: x (T, B, D) -> h (T, B, H)."""
-
-    def __init__(self, model: SequenceModel):
-        super().__init__()
-        self.cell = CELLS[model.unit](model.input_size, model.hidden_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        state, states = None, []
-        for x_t in x:
-            state = self.cell(x_t, state)
-            states.append(state[0])
-        return torch.stack(states)
-
-
-def cells(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
-    return modules(model, x, target, lambda: Unrolled(model))
-
-
-def library(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
-    layer = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.unit]
-    return modules(model, x, target, lambda: layer(model.input_size, model.hidden_size))
 
 
 def product_parts(model: SequenceModel, x: Tensor, target: Tensor) -> dict[str, Run]:
@@ -255,5 +237,5 @@ def operations_a_step(way: Callable, model: SequenceModel) -> int:
     return counted[1] - counted[0]
 
 
-TOGETHER = {"ours": ours, "products": products, "jax vmap": jax_vmap}  # all members at once
-IN_TURN = {"cells": cells, "torch.nn": library, "jax": jax_one}  # one member after the other
+TOGETHER = {"ours": ours, "torch loops": torch_loops, "products": products, "jax vmap": jax_vmap}  # members at once
+IN_TURN = {"torch.nn": library, "jax": jax_one}  # one member after the other

@@ -12,7 +12,7 @@ import pytest
 
 from gatedrnn.units import UNITS
 
-WAYS = {"ours", "cells", "torch.nn", "products", "jax", "jax vmap"}
+WAYS = {"ours", "torch loops", "torch.nn", "products", "jax", "jax vmap"}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,10 @@ def is_time(quartiles: list[float]) -> bool:
 
 def test_every_part_follows_the_schema(output: Path):
     found = json.loads(output.read_text())
-    assert found["schema"] == 1 and found["settings"]["plan"] == "tiny"
-    assert {"versions", "processor", "cores", "device", "threads"} <= found["environment"].keys()
+    assert found["schema"] == 2 and found["settings"]["plan"] == "tiny"
+    assert {"versions", "processor", "instructions", "cores", "device", "engine", "threads"} <= found[
+        "environment"
+    ].keys()
     assert len(found["rows"]) == 1
     for row in found["rows"]:
         assert (row["unit"], row["T"], row["P"], row["B"]) == ("gru", 4, 2, 2) and row["rounds"] >= 3
@@ -59,7 +61,10 @@ def test_every_part_follows_the_schema(output: Path):
         assert row["seconds"].keys() == pieces
         assert all(is_time(row["seconds"][name]) for name in ("forward", "update", "in the loop", "at once"))
     assert found["operations"].keys() == set(UNITS)
-    assert 0 < found["operations"]["gru"]["ours"] < found["operations"]["gru"]["cells"]
+    assert 0 == found["operations"]["gru"]["ours"] < found["operations"]["gru"]["torch loops"]
+    (row,) = found["training"]
+    assert (row["unit"], row["P"]) == ("gru", 2) and row["seconds"].keys() == {"compiled", "torch"}
+    assert is_time(row["compiled_is_faster"]) and all(map(is_time, row["seconds"].values()))
 
 
 def test_a_run_that_was_ended_goes_on_with_what_is_missing(speed, output: Path, tmp_path: Path, capsys):
@@ -93,3 +98,33 @@ def test_a_configuration_without_room_says_so(speed, monkeypatch: pytest.MonkeyP
 def test_the_full_plan_is_the_whole_grid(speed):
     grid = speed.configurations(speed.PLANS["full"])
     assert len(set(grid)) == len(grid) == 2 * 3 * 2 * 2 * 3
+
+
+def test_the_quick_plan_is_the_core_of_the_table(speed):
+    grid = speed.configurations(speed.PLANS["quick"])
+    assert len(grid) == 12 and {(it.kind, it.T) for it in grid} == {("music", 128)}
+    assert [label for label, _, _ in speed.steps({"rows": []}, speed.PLANS["quick"], jax=True)] == list(map(str, grid))
+
+
+def test_the_last_line_counts_where_ours_is_ahead(speed):
+    def row(nn: float, jax: float, vmap: float | None, B: int = 8) -> dict:
+        found = {"ours": 1.0, "torch.nn": nn, "jax": jax} | ({} if vmap is None else {"jax vmap": vmap})
+        ways = {name: {"seconds": [1, 1, 1], "ours_is_faster": [0, ratio, 9]} for name, ratio in found.items()}
+        ways.setdefault("jax vmap", {"left_out": "no room"})
+        return {"kind": "music", "B": B, "ways": ways}
+
+    rows = [row(2, 2, 2), row(2, 2, 0.5), row(0.5, 2, None), row(0.5, 0.5, 0.5, B=1)]
+    assert speed.summary(rows) == "ahead in 2 of 3 (torch.nn), 2 of 3 (JAX)"
+
+
+def test_a_comment_does_not_make_figures_stale(speed, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plan = speed.PLANS["tiny"]
+    kept = speed.settings_of("tiny", plan)["code"]
+    monkeypatch.setattr(speed, "ROOT", tmp_path)
+    for name in speed.TIMED:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((root / name).read_text() + "\n# a remark\n")
+    assert speed.settings_of("tiny", plan)["code"] == kept
+    with (tmp_path / "bench/ways.py").open("a") as file:
+        file.write("RATE = 2\n")
+    assert speed.settings_of("tiny", plan)["code"] != kept
