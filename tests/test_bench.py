@@ -20,7 +20,7 @@ def output(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that a run of the smallest plan leaves."""
     path = tmp_path_factory.mktemp("bench") / "results" / "speed.json"
     command = [sys.executable, root / "bench" / "speed.py", "--plan", "tiny", "--output", path]
-    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    subprocess.run(command, check=True, capture_output=True, timeout=280)
     return path
 
 

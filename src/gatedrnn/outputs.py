@@ -33,8 +33,8 @@ class BernoulliOutput:
 
     def nll(self, a: Tensor, target: Tensor) -> Tensor:
         """Nats a step, summed over the pitches: a, target (..., size) -> (...)."""
-        # -log p = softplus(a) - a x, which neither overflows nor takes the logarithm of zero
-        return (F.softplus(a) - a * target).sum(-1)
+        # -log p = softplus(a) - a x, which neither overflows nor takes the logarithm of zero; one pass over memory
+        return F.binary_cross_entropy_with_logits(a, target.expand_as(a), reduction="none").sum(-1)
 
     def informed_bias(self, sequences) -> Tensor:
         """Log-odds of each pitch in binary sequences (T, size), one frame added of each kind -> (size,)."""
