@@ -134,11 +134,11 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
     found = records.read_all(root / "book" / "results")
     assert {record["unit"] for record in found if record["data"] == "bach_chorales"} == set(UNITS)
     for record in found:
-        cell = study.Cell(record["column"], record["data"], record["unit"])
-        path = records.path_of(root / "book" / "results", cell.column, cell.data, cell.unit)
-        assert records.read(path) == record and record["settings"] == cell.settings
-        assert record["parameters"]["all"] == cell.model.num_parameters
-        assert study.parameters_path(root / "book" / "results", cell).exists()
+        trial = study.Trial.of(record)
+        assert records.read(study.path_of(trial, root / "book" / "results")) == record
+        assert study.same_settings(record["settings"], trial.settings), trial
+        assert record["parameters"]["all"] == trial.model.num_parameters
+        assert study.parameters_path(root / "book" / "results", trial).exists()
 
 
 def test_the_chosen_rate_is_the_best_on_validation(root):
@@ -183,15 +183,16 @@ def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
 
 
 def test_the_grid_is_complete_and_nothing_else_is_recorded(root):
-    cells = {str(cell) for cell in [*study.grid(), *study.TRIALS, *study.grid(("paper",), ("bach_chorales",))]}
-    found = [f"{r['column']}/{r['data']}/{r['unit']}" for r in records.read_all(root / "book" / "results")]
-    assert sorted(found) == sorted(cells)
+    wanted = {str(trial) for trial in [*study.grid(), *study.TRIALS, *study.grid(("paper",), ("bach_chorales",))]}
+    found = {str(study.Trial.of(record)) for record in records.read_all(root / "book" / "results")}
+    assert wanted <= found
+    assert found - wanted <= set(map(str, study.FURTHER))
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_kept_parameters_give_the_recorded_score(root, unit):
     folder = root / "book" / "results"
     recorded = records.read(records.path_of(folder, "paper", "bach_chorales", unit))["runs"][0]["scores"]["test"]
-    score = study.evaluate_recorded(study.Cell("paper", "bach_chorales", unit), folder)
+    score = study.evaluate_recorded(study.Trial("paper", "bach_chorales", unit), folder)
     assert score.pooled == pytest.approx(recorded["pooled"], abs=1e-4)
     assert score.per_sequence == pytest.approx(recorded["per_sequence"], abs=1e-4)

@@ -13,10 +13,10 @@ import pytest
 
 from gatedrnn import records, study
 from gatedrnn.datasets import load
-from gatedrnn.study import COLUMNS, Cell, grid, run
+from gatedrnn.study import COLUMNS, Trial, grid, run
 from gatedrnn.training import Protocol, train
 
-TRIAL = [Cell("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
+TRIAL = [Trial("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
 
 
 def numbers(record):
@@ -29,7 +29,7 @@ def numbers(record):
 def undisturbed(tmp_path_factory):
     """The two trial cells, run in one go in this process."""
     work = tmp_path_factory.mktemp("work")
-    return {str(cell): study.run_cell(cell, work=work) for cell in TRIAL}
+    return {str(cell): study.run_trial(cell, work=work) for cell in TRIAL}
 
 
 def test_the_grid_is_the_papers():
@@ -52,7 +52,7 @@ def test_only_speech_and_the_trials_halve_their_search():
 
 def test_a_trial_differs_from_the_papers_column_in_one_setting_and_the_halving():
     for cell in study.TRIALS:
-        mine, papers = cell.settings, Cell("paper", cell.data, cell.unit).settings
+        mine, papers = cell.settings, Trial("paper", cell.data, cell.unit).settings
         changed = {name for name in mine["protocol"] if mine["protocol"][name] != papers["protocol"][name]}
         one = {"longer": {"max_epochs", "patience"}, "single": {"batch_size"}}
         one |= {"no_noise": {"weight_noise"}, "informed": {"informed_start"}, "wide": set()}
@@ -73,7 +73,7 @@ def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
     assert f"the best one is taken after epoch {c[0]}" in ledger
     assert f"10 rates, {d[1]} after epoch {d[0]}, one after epoch {e[0]}" in ledger
     assert f"{f[1]} after epoch {f[0]}, {g[1]} after epoch {g[0]}, one after epoch {h[0]}" in ledger
-    assert f"four times the hidden units, {Cell('wide', 'nottingham', 'gru').model.hidden_size}" in ledger
+    assert f"four times the hidden units, {Trial('wide', 'nottingham', 'gru').model.hidden_size}" in ledger
 
 
 def test_the_paper_column_draws_ten_rates_from_its_range():
@@ -90,7 +90,7 @@ def test_the_paper_column_draws_ten_rates_from_its_range():
 )
 def test_unknown_names_list_the_known_ones(names):
     with pytest.raises(ValueError, match="it knows .*(paper|nottingham|tanh)"):
-        Cell(*names)
+        Trial(*names)
 
 
 @pytest.mark.slow
@@ -114,9 +114,9 @@ def test_a_record_can_be_evaluated_and_followed_anew(undisturbed, tmp_path):
 def test_records_are_not_made_twice_nor_overwritten(undisturbed, tmp_path, monkeypatch):
     for record, _ in undisturbed.values():
         records.write(record, tmp_path)
-    monkeypatch.setattr(study, "run_cell", lambda *a: pytest.fail("a finished cell was run again"))
+    monkeypatch.setattr(study, "run_trial", lambda *a: pytest.fail("a finished cell was run again"))
     assert list(run(TRIAL, tmp_path)) == []
-    longer = [Cell("paper", "bach_chorales", "gru", max_epochs=3)]
+    longer = [Trial("paper", "bach_chorales", "gru", max_epochs=3)]
     with pytest.raises(records.RecordError, match="other settings"):
         list(run(longer, tmp_path))
 
@@ -124,9 +124,9 @@ def test_records_are_not_made_twice_nor_overwritten(undisturbed, tmp_path, monke
 SCRIPT = """
     import sys
     from pathlib import Path
-    from gatedrnn.study import Cell, run
+    from gatedrnn.study import Trial, run
     if __name__ == "__main__":
-        cells = [Cell("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
+        cells = [Trial("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
         for cell in run(cells, Path({out!r}), work=Path({work!r}), workers=2, progress=False):
             print("finished", cell, flush=True)
 """

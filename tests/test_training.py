@@ -61,18 +61,19 @@ def test_noise_is_redrawn_for_each_update_and_off_in_evaluation(data):
     seen = []
 
     class Watched(SequenceModel):
-        def nll(self, theta, batch):
+        def nll(self, theta, batch, keep=None):
             seen.append((theta.requires_grad, theta.detach().clone()))
-            return super().nll(theta, batch)
+            return super().nll(theta, batch, keep)
 
     watched = Watched(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
     still = dataclasses.replace(SHORT, max_epochs=1)
-    train(watched, data, learning_rates=[0.0], seeds=[0], protocol=still)  # rate 0: only the noise moves theta
+    train(watched, data, learning_rates=[1e-30], seeds=[0], protocol=still)  # rate 0: only the noise moves theta
     clean = model.init([0])
     noisy = [theta - clean for grad, theta in seen if grad]
-    assert all(torch.equal(theta, clean) for grad, theta in seen if not grad)
+    assert all(torch.allclose(theta, clean, rtol=0, atol=1e-20) for grad, theta in seen if not grad)
     n = sum(math.prod(model.shapes[k]) for k in ("W", "U"))
     for noise in noisy:
+        noise[noise.abs() < 1e-20] = 0  # what the rate has moved
         assert noise[0, :n].std().item() == pytest.approx(0.075, rel=0.15)
         assert not noise[0, n:].any(), "biases and the output layer get no noise"
     assert len(noisy) == 5 and not torch.equal(noisy[0], noisy[1])
@@ -119,13 +120,11 @@ def test_a_gradient_that_is_not_finite_can_shrink_the_parameters_instead(data):
     shrunk = train(model, long, **options, on_nan="shrink")
     assert shrunk.histories[0].stop_reason == "max_epochs" and shrunk.histories[0].shrunk == 2
 
-    population = training._Population(model, long, [1e-3], [0], rule, torch.float32, "cpu", "shrink", ())
-    start = population.theta.clone()
-    population.validate(seconds=0.0)
-    population.train_epoch()
+    once = train(model, long, **options | {"protocol": dataclasses.replace(rule, max_epochs=1)}, on_nan="shrink")
+    start = model.init([0])
     g = 0.1 * start
     expected = start - 1e-3 * g / ((0.05 * g * g).sqrt() + rule.epsilon)
-    torch.testing.assert_close(population.theta, expected, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(once.theta, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_halving_keeps_the_best_and_changes_nothing_for_them(data):
@@ -146,12 +145,10 @@ def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_
     options = {"learning_rates": [1e-5, 1e-2, 1e-3], "seeds": [0] * 3, "dtype": torch.float64}
     rungs = ((1, 2), (3, 1))
     straight = train(model, data, protocol=SHORT, rungs=rungs, **options)
-    stopped = training._Population(
-        model, data, options["learning_rates"], options["seeds"], SHORT, torch.float64, "cpu", "raise", rungs
-    )
-    stopped.validate(seconds=0.0)
-    stopped.train_epoch()
-    stopped.save(tmp_path / "state.npz")
+    steps = training.training(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
+    while not (tmp_path / "state.npz").exists():
+        next(steps)
+    steps.close()
     with pytest.raises(ValueError, match="rungs differ"):
         train(model, data, protocol=SHORT, checkpoint=tmp_path / "state.npz", **options)
     with pytest.raises(ValueError, match="on_nan differ"):
@@ -176,8 +173,8 @@ def test_an_informed_start_predicts_the_frequencies_of_the_pitches(data):
 
 def test_a_nan_stops_with_the_member_and_its_rate(data):
     model = music_model("gru", 4)
-    rates = [1e-3, 1e300]
-    with pytest.raises(TrainingDiverged, match=r"member 1 \(learning rate 1e\+300, seed 9\)"):
+    rates = [1e-3, 1e308]
+    with pytest.raises(TrainingDiverged, match=r"member 1 \(learning rate 1e\+308, seed 9\)"):
         train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64)
     dropped = train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64, on_nan="drop")
     alone = train(model, data, learning_rates=rates[:1], seeds=[0], protocol=SHORT, dtype=torch.float64)
@@ -194,11 +191,11 @@ SCRIPT = """
     from gatedrnn import training
     from gatedrnn.model import music_model
 
-    slow = training._Population.train_epoch
-    def train_epoch(self):
-        slow(self)
+    save = training._Run.save
+    def slow(self, path):
+        save(self, path)
         time.sleep(0.3)
-    training._Population.train_epoch = train_epoch
+    training._Run.save = slow
     protocol = training.Protocol(batch_size=3, max_epochs=8, patience=8)
     training.train(music_model("lstm", 4), toy_data(), learning_rates=[1e-2, 3e-3], seeds=[0, 1], protocol=protocol,
                    dtype=torch.float64, checkpoint={path!r})
@@ -234,7 +231,7 @@ def test_a_checkpoint_of_another_run_is_refused(data, tmp_path):
     path = tmp_path / "run.npz"
     model = music_model("gru", 4)
     train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
-    with pytest.raises(ValueError, match="another run .seeds differ."):
+    with pytest.raises(ValueError, match="another run .members differ."):
         train(model, data, learning_rates=[1e-2], seeds=[1], protocol=SHORT, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="not a checkpoint"):
@@ -256,8 +253,8 @@ def test_bad_arguments(data):
         train(speech_model("gru", 2), sound, learning_rates=[1e-2], seeds=[0], protocol=Protocol(informed_start=True))
     with pytest.raises(ValueError, match="'raise', 'drop' or 'shrink'"):
         train(model, data, learning_rates=[1e-2], seeds=[0], on_nan="ignore")
-    with pytest.raises(ValueError, match="'rmsprop' or 'adam'"):
+    with pytest.raises(ValueError, match="rmsprop, adam, adamw, authors"):
         Protocol(optimizer="sgd")
-    with pytest.raises(ValueError, match="max_epochs must be at least 1"):
+    with pytest.raises(ValueError, match="max_epochs must be an integer of at least 1"):
         Protocol(max_epochs=0)
     assert SequenceModel("gru", 5, 3, BernoulliOutput(5)).kind == "music"

@@ -247,7 +247,7 @@ def evaluate(
     from . import records
     from . import study as grid
 
-    cell = grid.Cell(column, data, unit)
+    cell = grid.Trial(column, data, unit)
     run = records.read(records.path_of(results, column, data, unit))["runs"][0]
     recorded, now = run["scores"]["test"]["pooled"], grid.evaluate_recorded(cell, results).pooled
     print(f"{cell}, seed {run['seed']}: test NLL {now:.4f} nats a step, pooled; recorded {recorded:.4f}")

@@ -111,7 +111,7 @@ def with_pieces(record: dict, folder: Path) -> dict:
         return record
     from . import study  # only here, for torch
 
-    trial = study.Cell(record["column"], record["data"], record["unit"])
+    trial = study.Trial(record["column"], record["data"], record["unit"])
     first = record["runs"][0] | {"pieces": {"test": study.test_pieces(trial, folder)}}
     whole = record | {"runs": [first, *record["runs"][1:]]}
     records.check(whole)

@@ -26,6 +26,49 @@ class Evaluation:
     steps: int
     sequences: int
 
+    @classmethod
+    def of(cls, total: np.ndarray, after: np.ndarray, steps: np.ndarray, first: int) -> "Evaluation":
+        """From the nats of each sequence, with and without its first frame, and its number of steps; each (n,)."""
+        later = steps - first
+        some = later > 0
+        return cls(
+            pooled=float(total.sum() / steps.sum()),
+            per_sequence=float((total / steps).mean()),
+            pooled_after_first=float(after.sum() / later.sum()) if some.any() else float("nan"),
+            per_sequence_after_first=float((after[some] / later[some]).mean()) if some.any() else float("nan"),
+            steps=int(steps.sum()),
+            sequences=len(steps),
+        )
+
+
+class Scorer:
+    """The NLL of populations on some sequences, which are padded once and stay on the device."""
+
+    def __init__(self, model: SequenceModel, sequences: Sequence[np.ndarray], dtype, device, batch_size: int = 16):
+        if not len(sequences):
+            raise ValueError("there is no sequence to score: give one at least")
+        self.model, self.first = model, 1 if model.kind == "music" else 0
+        self.batches = [
+            (indices, batch.to(device, dtype))
+            for indices, batch in evaluation_batches(sequences, model.kind, batch_size, dtype)
+        ]
+        self.steps = np.zeros(len(sequences))
+        for indices, batch in self.batches:
+            self.steps[indices] = batch.mask[0].sum(0).cpu().numpy()
+
+    @torch.no_grad()
+    def totals(self, theta: Tensor) -> np.ndarray:
+        """Nats of every sequence, with its first frame and without: theta (P, N) -> (2, P, sequences)."""
+        out = np.zeros((2, len(theta), len(self.steps)))
+        for indices, batch in self.batches:
+            nll = self.model.nll(theta, batch).double().cpu().numpy()  # (P, T, B)
+            out[0][:, indices], out[1][:, indices] = nll.sum(1), nll[:, self.first :].sum(1)
+        return out
+
+    def scores(self, theta: Tensor) -> list[Evaluation]:
+        """theta (P, N) -> P evaluations."""
+        return [Evaluation.of(*nats, self.steps, self.first) for nats in zip(*self.totals(theta), strict=True)]
+
 
 def evaluate(
     model: SequenceModel, theta: Tensor, sequences: Sequence[np.ndarray], batch_size: int = 16
@@ -43,27 +86,4 @@ def evaluate(
 
     Raises ValueError when there is no sequence.
     """
-    if not len(sequences):
-        raise ValueError("there is no sequence to score: give one at least")
-    P, first = len(theta), 1 if model.kind == "music" else 0
-    total, after = np.zeros((P, len(sequences))), np.zeros((P, len(sequences)))
-    steps = np.zeros(len(sequences))
-    with torch.no_grad():
-        for indices, batch in evaluation_batches(sequences, model.kind, batch_size, theta.dtype):
-            batch = batch.to(theta.device, theta.dtype)
-            nll = model.nll(theta, batch).double().cpu().numpy()  # (P, T, B)
-            total[:, indices], after[:, indices] = nll.sum(1), nll[:, first:].sum(1)
-            steps[indices] = batch.mask[0].sum(0).cpu().numpy()
-    later = steps - first
-    some = later > 0
-    return [
-        Evaluation(
-            pooled=float(total[p].sum() / steps.sum()),
-            per_sequence=float((total[p] / steps).mean()),
-            pooled_after_first=float(after[p].sum() / later.sum()) if some.any() else float("nan"),
-            per_sequence_after_first=float((after[p, some] / later[some]).mean()) if some.any() else float("nan"),
-            steps=int(steps.sum()),
-            sequences=len(sequences),
-        )
-        for p in range(P)
-    ]
+    return Scorer(model, sequences, theta.dtype, theta.device, batch_size).scores(theta)

@@ -41,11 +41,11 @@ def expm1(x):
 @overload(expm1, jit_options=OPTIONS)
 def _expm1(x):
     if x is not numba.float32:
-        return lambda x: math.expm1(700.0 if x > 700.0 else x)  # where float64 ends; NaN passes the comparison
+        return lambda x: math.expm1(min(x, 700.0))  # where float64 ends; NaN passes the comparison
 
     def vectorised(x):
         # x = n log 2 + f with |f| < 0.35, and e^x - 1 = 2^n (e^f - 1) + (2^n - 1), with a Taylor polynomial for e^f - 1
-        x = F(88) if x > F(88) else F(-87) if x < F(-87) else x  # where float32 ends; NaN passes
+        x = F(88) if x > F(88) else max(x, F(-87))  # where float32 ends; NaN passes
         shifted = x * F(1 / math.log(2)) + F(1.5 * 2**23)  # so large that its last bits are the integer n ...
         n = shifted - F(1.5 * 2**23)
         f = x - n * F(math.log(2))

@@ -1,8 +1,8 @@
 """The loops over time, in PyTorch: on any device, in any precision, and the reference for the compiled ones.
 
 `gatedrnn.recurrence` does what can be done for all steps at once: the products W x before, and those that give the
-gradients of the weights after. What must be done step by step stands here, and again in `gatedrnn.kernels` (compiled,
-for a CPU) and `gatedrnn.cuda` (compiled, for CUDA), with the same six functions.
+gradients of the weights after. What must be done step by step stands here, and again in `gatedrnn.kernels`, compiled
+for a CPU, with the same six functions.
 
 P models, T steps, B sequences, H units. a (P, T, B, gH) comes in as W x + b and goes out as the gates; h and c
 (P, T + 1, B, H) have the start in front, so that "the state one step earlier" is a slice. Everything is written in

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cells import CELLS, Cell
+from . import variants
+from .cells import CELLS, Cell, GRUCell
 from .checks import check_shapes, check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput
 from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
@@ -35,6 +36,9 @@ class SequenceModel:
     output: BernoulliOutput | GaussianMixtureOutput
     peepholes: bool = True
     reset: str = "before"
+    independent: bool = False  # a GRU whose forget gate f is its own, in place of 1 - z
+    squash: bool = True  # an LSTM's h = o tanh(c); False: h = o c
+    held: tuple[tuple[str, str], ...] = ()  # gates that training does not move, see `gatedrnn.variants`
 
     def __post_init__(self):
         check_unit(self.unit)
@@ -47,9 +51,15 @@ class SequenceModel:
             raise ValueError(f"only the GRU has a reset gate: do not pass reset for {self.unit!r}")
 
     @property
+    def gates(self) -> tuple[str, ...]:
+        """The gates in the order in which their columns lie side by side in W, U and b."""
+        gates = UNITS[self.unit].gates
+        return (*gates[:-1], "f", gates[-1]) if self.independent else gates
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of one member, in the order in which theta holds them."""
-        D, H, g, K = self.input_size, self.hidden_size, len(UNITS[self.unit].gates), self.output.width
+        D, H, g, K = self.input_size, self.hidden_size, len(self.gates), self.output.width
         shapes = {"W": (D, g * H), "U": (H, g * H), "b": (g * H,)}
         if self.unit == "lstm" and self.peepholes:
             shapes["V"] = (3 * H,)
@@ -68,24 +78,35 @@ class SequenceModel:
 
     @property
     def num_recurrent_parameters(self) -> int:
-        """Without the output layer, which is what Table 1 of the paper counts."""
-        return sum(math.prod(shape) for name, shape in self.shapes.items() if not name.endswith("_out"))
+        """Without the output layer, which is what Table 1 of the paper counts, and without what is held."""
+        parts = (math.prod(shape) for name, shape in self.shapes.items() if not name.endswith("_out"))
+        return sum(parts) - variants.num_held(self)
 
-    def init(self, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """theta (P, N), a row a seed: U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0.
+    def init(self, seeds: Sequence[int], dtype: torch.dtype = torch.float32, start: str = "authors") -> Tensor:
+        """theta (P, N), a row a seed.
 
-        Raises ValueError when seeds is no list of seeds, or an empty one.
+        start "authors": U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0, as in the authors'
+        later code. "glorot", "modern": see `variants.begin`. Raises ValueError when seeds is no list of seeds, or an
+        empty one.
         """
         if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
             raise ValueError(f"seeds must be a list with one seed a member, such as [0], not {seeds!r}")
-        return torch.stack([self._init(torch.Generator().manual_seed(int(seed))) for seed in seeds]).to(dtype)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        return torch.stack([self._init(generator, start) for generator in generators]).to(dtype)
 
-    def _init(self, generator: torch.Generator) -> Tensor:
+    def _init(self, generator: torch.Generator, start: str) -> Tensor:
         # drawn in float64 whatever the precision asked for, so that float32 and float64 runs start at the same point
         cell = self.new_cell(dtype=torch.float64, generator=generator)
         parameters = {name: p.detach() for name, p in cell.stacked().items()}
+        if self.independent:  # the forget gate's blocks, before the candidate's
+            extra = GRUCell(self.input_size, self.hidden_size, dtype=torch.float64, generator=generator).stacked()
+            for name, H in (("W", self.hidden_size), ("U", self.hidden_size), ("b", self.hidden_size)):
+                parts = [parameters[name][..., : 2 * H], extra[name][..., :H], parameters[name][..., 2 * H :]]
+                parameters[name] = torch.cat(parts, dim=-1)
         W_out = torch.empty(self.shapes["W_out"], dtype=torch.float64).uniform_(-0.1, 0.1, generator=generator)
         parameters |= {"W_out": W_out, "b_out": W_out.new_zeros(self.output.width)}
+        if start != "authors":
+            parameters = variants.begin(self, parameters, start, generator)
         return torch.cat([parameters[name].flatten() for name in self.shapes])
 
     def new_cell(self, **kwargs) -> Cell:
@@ -94,7 +115,11 @@ class SequenceModel:
         return CELLS[self.unit](self.input_size, self.hidden_size, **options, **kwargs)
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
-        """The named parameters inside theta (P, N), each with the leading axis P."""
+        """The named parameters that theta (P, N) stands for, each with the leading axis P."""
+        return self.parts(variants.constrained(self, theta))
+
+    def parts(self, theta: Tensor) -> dict[str, Tensor]:
+        """The named parts of theta (P, N), views with the leading axis P; held entries as they are."""
         parts = theta.split([math.prod(shape) for shape in self.shapes.values()], dim=1)
         return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
@@ -105,7 +130,7 @@ class SequenceModel:
         recurrent = {name: part for name, part in p.items() if not name.endswith("_out")}
         start = dict(zip(("h0", "c0"), state or (), strict=False))
         if self.unit == "lstm":
-            return lstm_recurrence(x, **recurrent, **start)
+            return lstm_recurrence(x, **recurrent, **start, squash=self.squash)
         recur = tanh_recurrence if self.unit == "tanh" else gru_recurrence
         return (recur(x, **recurrent, **start),)
 
@@ -128,13 +153,18 @@ class SequenceModel:
         states = self.states(theta, x[:, None], state)
         return self._readout(theta, states[0])[:, 0], tuple(s[:, 0] for s in states)
 
-    def nll(self, theta: Tensor, batch) -> Tensor:
-        """Negative log-likelihood in nats of every step of a batch, 0 beyond a sequence's end -> (P, T, B)."""
+    def nll(self, theta: Tensor, batch, keep: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood in nats of every step of a batch, 0 beyond a sequence's end -> (P, T, B).
+
+        keep (P, T, B, H), where given, multiplies the hidden state on its way to the output layer (dropout).
+        """
         shared = ("P|1", "T", "B")
         expected = {"x": (*shared, self.input_size), "target": (*shared, self.output.size), "mask": shared}
         arrays = {name: getattr(batch, name) for name in expected}
         check_shapes({"theta": ("P", self.num_parameters)} | expected, theta=theta, **arrays)
-        return self.output.nll(self.predict(theta, batch.x), batch.target) * batch.mask
+        h = self.hidden(theta, batch.x)
+        a = self._readout(theta, h if keep is None else h * keep)
+        return self.output.nll(a, batch.target) * batch.mask
 
 
 def music_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:

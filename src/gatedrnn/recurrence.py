@@ -14,8 +14,7 @@ cannot change an earlier one.
 The engine is chosen by the variable GATEDRNN_ENGINE, or by `use_engine`:
 
 - torch: the loops of `gatedrnn.loops`, on any device;
-- compiled: `gatedrnn.kernels` (Numba) on a CPU and `gatedrnn.cuda` in single precision on CUDA; an error where they
-  are missing;
+- compiled: `gatedrnn.kernels` (Numba) on a CPU; an error where it is missing, and on another device;
 - auto, the default: compiled where possible, otherwise torch.
 """
 
@@ -54,27 +53,14 @@ def use_engine(name: str):
 
 
 def engine_for(U: Tensor):
-    """The module whose loops run for parameters like U (P, H, gH): `loops`, `kernels` or `cuda`."""
+    """The module whose loops run for parameters like U (P, H, gH): `loops` or `kernels`."""
     name = engine()
-    if name == "torch":
-        return loops
-    if U.is_cuda and U.dtype == torch.float32:
-        from . import cuda
+    if name != "torch" and U.device.type == "cpu" and importlib.util.find_spec("numba"):
+        from . import kernels
 
-        if U.shape[-1] <= cuda.MAX_THREADS:
-            return cuda
-    elif not U.is_cuda and U.dtype in (torch.float32, torch.float64) and importlib.util.find_spec("numba"):
-        try:
-            from . import kernels
-        except ImportError:
-            pass
-        else:
-            return kernels
+        return kernels
     if name == "compiled":
-        raise ValueError(
-            "no compiled engine for these parameters: it needs a CPU and pip install 'gatedrnn[fast]', or CUDA and "
-            "float32; GATEDRNN_ENGINE=auto falls back to PyTorch's loops"
-        )
+        raise ValueError("the compiled engine needs a CPU and Numba: pip install 'gatedrnn[fast]', or leave it at auto")
     return loops
 
 

@@ -1,13 +1,13 @@
-"""The paper's training protocol (section 4.2), run for every member of a population at once.
+"""Training (section 4.2 of the paper), run for every member of a population at once.
 
-RMSProp on the negative log-likelihood, Gaussian weight noise drawn anew for each update, the gradient rescaled when its
-norm exceeds 1, early stopping on the validation set. Learning rate, seed, noise, clipping and stopping are each
-member's own: a population of P gives what P single runs with the same seeds give. Members that have stopped leave the
-computation. The choices that the paper leaves open are fields of `Protocol`, with the reason beside them.
+A population of P members gives what P single runs with the same seeds give: learning rate, weight noise, dropout,
+seed, clipping and stopping are each member's own, and members that have stopped leave the computation. The choices that
+the paper leaves open are fields of `Protocol`, with the reason beside them; `gatedrnn.optim` holds the update.
 """
 
 import ctypes
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from . import optim
 from .batching import epoch_batches
 from .datasets import Dataset
-from .evaluation import Evaluation, evaluate
+from .evaluation import Evaluation, Scorer, evaluate
 from .files import DataError, atomic, read_npz
 from .model import SequenceModel
 from .network import Network
@@ -37,9 +38,10 @@ class Protocol:
     """Everything about training but the model, the data, the learning rate and the seed.
 
     From the paper: RMSProp, weight_noise, clip_norm, early stopping. Left open by it and chosen here: the rest.
+    Raises ValueError, naming the field, for a value that makes no sense.
     """
 
-    optimizer: str = "rmsprop"  # or "adam", today's default
+    optimizer: str = "rmsprop"  # "adam", "adamw"; or "authors": RMSProp as in the authors' later code
     decay: float = 0.95  # of RMSProp's mean square, and momentum: the authors' later code
     momentum: float = 0.9
     epsilon: float = 1e-8
@@ -49,26 +51,64 @@ class Protocol:
     max_epochs: int = 100
     patience: int = 10  # epochs without a new best on validation
     informed_start: bool = False  # True: output biases start at the log-odds of the training set's pitches, not at 0
+    start: str = "authors"  # of the recurrent layer; or "glorot", "modern": see `SequenceModel.init`
+    schedule: str = "constant"  # of the rate; "cosine": warm-up, then down to 0; "linear": down to 1 % by epoch
+    warmup: float = 0.05  # share of the updates over which "cosine" rises
+    square_decay: float = 0.999  # of Adam's mean square
+    weight_decay: float = 0.01  # of "adamw"
+    averaging: float = 0.0  # decay of an exponential average of the parameters, which is then scored and kept; 0: none
+    dropout: float = 0.0  # share of hidden units that the output layer does not see
+    objective: str = "sum"  # the paper's: sum over time, mean over sequences; or "mean": per step
+    order: str = "shared"  # of the batches, common to all members; or each member's "own"
+    validate_every: int = 1  # epochs
+    noisy_validation: bool = False  # True: scores on validation with weight noise, as the authors' later code has them
 
     def __post_init__(self):
-        if self.optimizer not in ("rmsprop", "adam"):
-            raise ValueError(f"optimizer must be 'rmsprop' or 'adam', not {self.optimizer!r}")
-        for name in ("batch_size", "max_epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        choices = {"optimizer": optim.OPTIMIZERS, "start": ("authors", "glorot", "modern")}
+        choices |= {"objective": ("sum", "mean"), "order": ("shared", "own")}
+        choices |= {"schedule": ("constant", "cosine", "linear")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        for name in ("batch_size", "max_epochs", "patience", "validate_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
+        for name in ("decay", "momentum", "square_decay", "averaging", "dropout", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
+        for name in ("weight_noise", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)!r}")
+        for name in ("epsilon", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+
+    def factor(self, update: int, updates: int, epoch: int) -> float:
+        """What the schedule multiplies a learning rate by at an update (from 1) of `updates`, in an epoch (from 1)."""
+        if self.schedule == "linear":
+            return 1 - 0.99 * (epoch - 1) / max(self.max_epochs - 1, 1)
+        if self.schedule == "cosine":
+            rising = self.warmup * updates
+            if update < rising:
+                return update / rising
+            return 0.5 + 0.5 * math.cos(math.pi * (update - rising) / (updates - rising))
+        return 1.0
 
 
 @dataclass
 class History:
-    """One member's learning curve, an entry an epoch (entry 0 is before the first update), in nats a step.
+    """One member's learning curve, an entry a validation (entry 0 is before the first update), in nats a step.
 
-    train : pooled over the epoch's steps, with the noise on, as it went by (nan for entry 0).
-    valid, valid_per_sequence : noise off.
+    train : pooled over the steps since the last entry, with the noise on, as it went by (nan for entry 0).
+    valid, valid_per_sequence : noise off. best : the entry with the lowest `valid`; best_epoch : its epoch.
     seconds : this member's share of the population's computing time, so far.
     """
 
     learning_rate: float
     seed: int
+    weight_noise: float = 0.0
+    dropout: float = 0.0
     epoch: list[int] = field(default_factory=list)
     update: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -81,7 +121,7 @@ class History:
 
     @property
     def best_valid(self) -> float:
-        return self.valid[self.best_epoch]
+        return self.valid[self.epoch.index(self.best_epoch)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +164,8 @@ def train(
     *,
     learning_rates: Sequence[float],
     seeds: Sequence[int],
+    weight_noise: Sequence[float] | None = None,
+    dropout: Sequence[float] | None = None,
     protocol: Protocol | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
@@ -134,6 +176,7 @@ def train(
 ) -> Result:
     """Train a population, one member for each pair of a learning rate and a seed.
 
+    weight_noise, dropout : a value a member, where they are not all the protocol's.
     checkpoint : a file (.npz) that holds the state after each epoch; if it exists, training goes on from it, to the
     same end as without the interruption.
     progress : a bar, when a terminal is there to show it.
@@ -143,25 +186,44 @@ def train(
     rungs : successive halving (Jamieson and Talwalkar, 2016): pairs (epoch, k); after that epoch only the k members
     with the lowest validation NLL so far go on. When one is left it has been chosen, and training ends.
 
-    Raises ValueError for lists of different lengths, a data set of another kind than the model's, or a checkpoint of
-    another run; TrainingDiverged, naming the member and its learning rate, when a loss or gradient is not finite.
+    Raises ValueError for lists of different lengths, a rate that is not a positive number, a data set of another kind
+    than the model's, or a checkpoint of another run; TrainingDiverged, naming the member and its learning rate, when a
+    loss or gradient is not finite.
     """
     protocol = protocol or Protocol()
+    for name, values in (("learning_rates", learning_rates), ("seeds", seeds)):
+        if np.ndim(values) != 1:
+            raise ValueError(f"{name} is a list, a value a member: got {values!r}")
     if len(learning_rates) != len(seeds) or not len(seeds):
         raise ValueError(f"one seed a learning rate: got {len(learning_rates)} rates and {len(seeds)} seeds")
+    if not all(0 < rate < math.inf for rate in learning_rates):
+        raise ValueError(f"a learning rate is a positive number: got {list(learning_rates)}")
+    noise = [protocol.weight_noise] * len(seeds) if weight_noise is None else list(weight_noise)
+    dropped = [protocol.dropout] * len(seeds) if dropout is None else list(dropout)
+    if not len(noise) == len(dropped) == len(seeds):
+        raise ValueError("weight_noise and dropout have a value a member")
     if dataset.kind != model.kind:
         raise ValueError(f"{dataset.name} is {dataset.kind}, but the model's output is for {model.kind}")
+    for part in ("train", "valid"):
+        if not len(getattr(dataset, part)):
+            raise ValueError(f"{dataset.name} has no {part} sequences: training needs some")
     if protocol.informed_start and model.kind != "music":
         raise ValueError("informed_start sets the log-odds of pitches: it is for models of music only")
     if on_nan not in ("raise", "drop", "shrink"):
         raise ValueError(f"on_nan must be 'raise', 'drop' or 'shrink', not {on_nan!r}")
     prepare_process()
-    run = _Population(model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan, rungs)
-    checkpoint = None if checkpoint is None else Path(checkpoint)
-    if checkpoint is not None and checkpoint.exists():
-        run.load(checkpoint)
+    histories = [
+        History(float(lr), int(seed), float(std), float(share))
+        for lr, seed, std, share in zip(learning_rates, seeds, noise, dropped, strict=True)
+    ]
+    if protocol.order == "own" and len(set(seeds)) > 1:
+        return _one_by_one(model, dataset, histories, protocol, dtype, device, checkpoint, progress, on_nan, rungs)
+    run = _Run(model, dataset, histories, protocol, dtype, torch.device(device), on_nan, dict(rungs))
+    path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and path.exists():
+        run.load(path)
     else:
-        run.validate(seconds=0.0)
+        run.validate()
     bar = tqdm(
         desc=f"{model.unit} on {dataset.name}",
         total=protocol.max_epochs,
@@ -172,96 +234,115 @@ def train(
     with bar:
         while run.alive:
             run.train_epoch()
-            if checkpoint is not None:
-                run.save(checkpoint)
+            if run.epoch % protocol.validate_every == 0 or run.epoch >= protocol.max_epochs:
+                run.validate()
+                if path is not None:
+                    run.save(path)
             bar.update()
-            bar.set_postfix(valid=f"{min(h.best_valid for h in run.histories):.3f}", running=len(run.alive))
+            bar.set_postfix(valid=f"{min(h.best_valid for h in histories):.3f}", running=len(run.alive))
     return Result(model, run.best.to("cpu"), run.histories)
 
 
-class _Population:
-    """The state of training: parameters, optimiser and curves of the members, and the list of those still running."""
+def _one_by_one(model, dataset, histories, protocol, dtype, device, checkpoint, progress, on_nan, rungs) -> Result:
+    """Members whose batches come in an order of their own have no padding in common: each is trained by itself."""
+    if rungs:
+        raise ValueError("halving compares members side by side: it needs equal seeds, or batches in a shared order")
+    results = []
+    for number, h in enumerate(histories):
+        own = None if checkpoint is None else Path(checkpoint).with_suffix(f".{number}.npz")
+        one = {"learning_rates": [h.learning_rate], "seeds": [h.seed]}
+        one |= {"weight_noise": [h.weight_noise], "dropout": [h.dropout]}
+        options = {"dtype": dtype, "device": device, "checkpoint": own, "progress": progress, "on_nan": on_nan}
+        results.append(train(model, dataset, protocol=protocol, **one, **options))
+    return Result(model, torch.cat([r.theta for r in results]), [r.histories[0] for r in results])
 
-    def __init__(self, model, dataset, learning_rates, seeds, protocol, dtype, device, on_nan, rungs):
-        self.model, self.dataset, self.protocol, self.on_nan = model, dataset, protocol, on_nan
-        self.dtype, self.rungs, self.epoch, self.updates = dtype, dict(rungs), 0, 0
-        self.histories = [History(float(lr), int(s)) for lr, s in zip(learning_rates, seeds, strict=True)]
-        self.alive = list(range(len(seeds)))
-        self.theta = model.init(seeds, dtype).to(device)  # a row for each running member, as are the next two
+
+class _Run:
+    """A training in progress: the state and curves of the members, and the list of those still running."""
+
+    def __init__(self, model, dataset, histories, protocol, dtype, device, on_nan, rungs):
+        self.model, self.dataset, self.protocol, self.histories = model, dataset, protocol, histories
+        self.dtype, self.device, self.on_nan, self.rungs = dtype, device, on_nan, rungs
+        self.epoch = self.updates = 0
+        self.alive = list(range(len(histories)))
+        theta = model.init([h.seed for h in histories], dtype, start=protocol.start)
         if protocol.informed_start:
-            model.unflatten(self.theta)["b_out"][:] = model.output.informed_bias(dataset.train).to(self.theta)
-        self.square, self.velocity = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
-        self.best = self.theta.clone()  # a row for every member
+            model.parts(theta)["b_out"][:] = model.output.informed_bias(dataset.train).to(theta)
+        own = ([getattr(h, name) for h in histories] for name in ("learning_rate", "weight_noise", "dropout"))
+        self.state = optim.State.start(theta.to(device), *own, averaged=protocol.averaging > 0)
+        self.best = self.state.final.clone()  # a row for every member
         self.noisy = sum(int(np.prod(model.shapes[name])) for name in ("W", "U"))  # leading columns that get noise
+        self.scorer = Scorer(model, dataset.valid, dtype, device)
+        self.clear()
+        per_epoch = -(-len(dataset.train) // protocol.batch_size)
+        self.horizon = per_epoch * protocol.max_epochs
+
+    def clear(self) -> None:
+        """Start a new stretch of the training curve: nats and steps of each member, and the time."""
+        self.nats, self.steps = (torch.zeros(len(self.alive), dtype=torch.float64, device=self.device) for _ in "ns")
+        self.since = time.perf_counter()
 
     def train_epoch(self) -> None:
-        start = time.perf_counter()
         self.epoch += 1
         seeds = [self.histories[m].seed for m in self.alive]
         # one stream of noise for each member and epoch, so that a run resumed at an epoch's end goes on unchanged
-        noise = [torch.Generator().manual_seed(_mix(seed, self.epoch)) for seed in seeds]
-        cost = torch.zeros(len(seeds), dtype=torch.float64)
-        steps = torch.zeros(len(seeds), dtype=torch.float64)
-        for batch in epoch_batches(
-            self.dataset.train, self.dataset.kind, self.protocol.batch_size, seeds, self.epoch, self.dtype
-        ):
-            cost += self.update(batch.to(self.theta.device, self.dtype), noise)
-            steps += batch.mask.sum((1, 2)).cpu()
-        for member, nll in zip(self.alive, (cost / steps).tolist(), strict=True):
-            self.histories[member].train.append(nll)
-        self.validate(seconds=(time.perf_counter() - start) / len(self.alive))
-
-    def update(self, batch, noise: list[torch.Generator]) -> Tensor:
-        """One step of the optimiser; returns each member's nats in this batch, (P,)."""
+        streams = [torch.Generator().manual_seed(mix(seed, self.epoch)) for seed in seeds]
         rule = self.protocol
-        theta = self.theta.clone()
-        if rule.weight_noise:
-            for row, generator in zip(theta, noise, strict=True):
-                draw = torch.randn(self.noisy, generator=generator, dtype=self.dtype).to(theta.device)
-                row[: self.noisy].add_(draw, alpha=rule.weight_noise)
-        theta.requires_grad_()
-        nats = self.model.nll(theta, batch).sum(1)  # (P, B): the sum over time of the paper's objective ...
-        nats.mean(1).sum().backward()  # ... and the mean over sequences; members do not see each other
-        gradient = theta.grad
-        norm = gradient.norm(dim=1, keepdim=True)
-        gradient.mul_((rule.clip_norm / norm).clamp(max=1))
-        if not (finite := norm[:, 0].isfinite()).all():
-            self.note_divergence(finite)
-            instead = 0.1 * self.theta if self.on_nan == "shrink" else torch.zeros_like(gradient)
-            gradient[~finite] = instead[~finite]
-        self.updates += 1
-        rate = torch.tensor([self.histories[m].learning_rate for m in self.alive]).to(self.theta)[:, None]
-        if rule.optimizer == "rmsprop":  # Tieleman and Hinton (2012), with momentum
-            self.square.mul_(rule.decay).addcmul_(gradient, gradient, value=1 - rule.decay)
-            step = self.velocity.mul_(rule.momentum).addcdiv_(gradient, self.square.sqrt().add_(rule.epsilon))
-        else:  # Kingma and Ba (2015), with their defaults
-            self.velocity.mul_(0.9).add_(gradient, alpha=0.1)
-            self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            mean, square = self.velocity / (1 - 0.9**self.updates), self.square / (1 - 0.999**self.updates)
-            step = mean.div_(square.sqrt_().add_(rule.epsilon))
-        self.theta.addcmul_(step, rate, value=-1)
-        return nats.detach().sum(1).double().cpu()
-
-    def note_divergence(self, finite: Tensor) -> None:
-        for member, fine in zip(self.alive, finite.tolist(), strict=True):
-            history = self.histories[member]
-            if fine:
-                continue
-            if self.on_nan == "raise":
+        for batch in epoch_batches(
+            self.dataset.train, self.dataset.kind, rule.batch_size, seeds, self.epoch, self.dtype, rule.order
+        ):
+            self.updates += 1
+            noise = None
+            if self.state.noise.any():
+                noise = torch.stack([torch.randn(self.noisy, generator=s, dtype=self.dtype) for s in streams])
+                noise = noise.to(self.device)
+            dropped = None
+            if self.state.dropout.any():
+                shape = (*batch.mask.shape[1:], self.model.hidden_size)
+                dropped = torch.stack([torch.rand(shape, generator=s, dtype=self.dtype) for s in streams])
+                dropped = dropped.to(self.device)
+            factor = rule.factor(self.updates, self.horizon, self.epoch)
+            self.update(batch.to(self.device, self.dtype), noise, dropped, factor, self.updates)
+            if self.on_nan == "raise" and self.state.bad.any():
+                member = self.alive[int(self.state.bad.argmax())]
+                history = self.histories[member]
                 raise TrainingDiverged(
                     f"the gradient of member {member} (learning rate {history.learning_rate:.3g}, seed {history.seed}) "
-                    f"is not finite at update {self.updates + 1}: try a smaller learning rate, or check the data"
+                    f"is not finite at update {self.updates}: try a smaller learning rate, or check the data"
                 )
-            if self.on_nan == "drop":
-                history.stop_reason = history.stop_reason or "diverged"
-            else:
-                history.shrunk += 1
 
-    def validate(self, seconds: float) -> None:
+    def update(self, batch, noise: Tensor | None, dropped: Tensor | None, factor, count) -> None:
+        """One step of the optimiser on a batch; noise (P, n) is standard normal, dropped (P, T, B, H) uniform."""
+        state = self.state
+        theta = state.theta.clone()
+        if noise is not None:
+            theta[:, : self.noisy].add_(state.noise * noise)
+        theta.requires_grad_()
+        keep = None
+        if dropped is not None:  # inverted dropout: what is left is scaled up, so that evaluation needs no care
+            share = state.dropout[:, :, None, None]
+            keep = (dropped >= share) / (1 - share)
+        nats = self.model.nll(theta, batch, keep).sum(1)  # (P, B): the sum over time of the paper's objective ...
+        steps = batch.mask.sum((1, 2))
+        cost = (
+            nats.mean(1) if self.protocol.objective == "sum" else nats.sum(1) / steps
+        )  # ... and the mean over sequences
+        (gradient,) = torch.autograd.grad(cost.sum(), theta)  # members do not see each other
+        optim.apply(self.protocol, state, gradient, factor, count, self.on_nan == "shrink")
+        self.nats += nats.detach().sum(1)
+        self.steps += steps
+
+    def validate(self) -> None:
         """Score the validation set, note each member's curve, keep the best parameters, and let go who has stopped."""
-        start = time.perf_counter()
-        scores = evaluate(self.model, self.theta, self.dataset.valid)
-        seconds += (time.perf_counter() - start) / len(self.alive)
+        theta = self.state.final
+        if self.protocol.noisy_validation:
+            draws = [torch.Generator().manual_seed(mix(self.histories[m].seed, self.epoch, 1)) for m in self.alive]
+            noise = torch.stack([torch.randn(self.noisy, generator=draw, dtype=self.dtype) for draw in draws])
+            theta = theta.clone()
+            theta[:, : self.noisy].add_(self.state.noise * noise.to(self.device))
+        scores = self.scorer.scores(theta)
+        trained, bad = (self.nats / self.steps).tolist(), self.state.bad.tolist()
+        seconds = (time.perf_counter() - self.since) / len(self.alive) if self.epoch else 0.0
         for row, (member, score) in enumerate(zip(self.alive, scores, strict=True)):
             history = self.histories[member]
             history.epoch.append(self.epoch)
@@ -269,11 +350,14 @@ class _Population:
             history.seconds.append(seconds + (history.seconds[-1] if history.seconds else 0.0))
             history.valid.append(score.pooled)
             history.valid_per_sequence.append(score.per_sequence)
-            if self.epoch == 0:
-                history.train.append(float("nan"))
-            elif score.pooled < history.best_valid:
+            history.train.append(trained[row] if self.epoch else float("nan"))
+            if self.on_nan == "shrink":
+                history.shrunk = bad[row]
+            elif bad[row]:
+                history.stop_reason = "diverged"
+            if self.epoch and score.pooled < history.best_valid:
                 history.best_epoch = self.epoch
-                self.best[member] = self.theta[row]
+                self.best[member] = self.state.final[row]
             if history.stop_reason is None and self.epoch - history.best_epoch >= self.protocol.patience:
                 history.stop_reason = "patience"
             if history.stop_reason is None and self.epoch >= self.protocol.max_epochs:
@@ -282,7 +366,8 @@ class _Population:
         keep = [row for row, member in enumerate(self.alive) if self.histories[member].stop_reason is None]
         if len(keep) < len(self.alive):
             self.alive = [self.alive[row] for row in keep]
-            self.theta, self.square, self.velocity = (a[keep] for a in (self.theta, self.square, self.velocity))
+            self.state.keep(keep)
+        self.clear()
 
     def halve(self) -> None:
         """At a rung, let go of all but the best members; members that have stopped by themselves compete too."""
@@ -301,38 +386,53 @@ class _Population:
             "model": repr(self.model),
             "data": self.dataset.name,
             "protocol": asdict(self.protocol),
-            "learning_rates": [h.learning_rate for h in self.histories],
-            "seeds": [h.seed for h in self.histories],
+            "members": [[h.learning_rate, h.seed, h.weight_noise, h.dropout] for h in self.histories],
             "dtype": str(self.dtype),
             "rungs": [list(rung) for rung in self.rungs.items()],
             "on_nan": self.on_nan,
         }
 
+    def arrays(self) -> dict[str, Tensor]:
+        names = ("theta", "square", "velocity", "bad") + (("average",) if self.state.average is not None else ())
+        return {name: getattr(self.state, name) for name in names} | {"best": self.best}
+
     def save(self, path: Path) -> None:
         """Write the state beside `path` and move it there, so that a kill at any moment leaves a whole file."""
         state = {"run": self.fingerprint(), "epoch": self.epoch, "updates": self.updates, "alive": self.alive}
         state["histories"] = [asdict(h) for h in self.histories]
-        arrays = {name: getattr(self, name).cpu().numpy() for name in ("theta", "square", "velocity", "best")}
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as file:
-            np.savez(file, state=json.dumps(state), **arrays)
+            np.savez(file, state=json.dumps(state), **{n: a.cpu().numpy() for n, a in self.arrays().items()})
 
     def load(self, path: Path) -> None:
+        """Take up the state that `save` wrote; ValueError for a file that is not one, or that is another run's."""
+        no_checkpoint = ValueError(f"{path} is not a checkpoint of this program: delete it or name another")
         try:
             stored = read_npz(path)
             state = json.loads(str(stored.pop("state")))
-        except (DataError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a checkpoint of this program: delete it or name another") from error
-        mine = self.fingerprint()
-        differs = [name for name in mine if mine[name] != state["run"].get(name)]
+            theirs, mine = state["run"], self.fingerprint()
+            differs = [name for name in mine if mine[name] != theirs.get(name)]
+        except (DataError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise no_checkpoint from error
         if differs:
             raise ValueError(f"{path} belongs to another run ({', '.join(differs)} differ): name another checkpoint")
-        self.epoch, self.updates, self.alive = state["epoch"], state["updates"], state["alive"]
-        self.histories = [History(**h) for h in state["histories"]]
-        for name, array in stored.items():
-            setattr(self, name, torch.from_numpy(array).to(self.best.device))
+        try:
+            histories = [History(**entry) for entry in state["histories"]]
+            alive, epoch, updates = list(state["alive"]), int(state["epoch"]), int(state["updates"])
+            for h in histories:
+                assert len({len(value) for value in vars(h).values() if isinstance(value, list)}) == 1 and h.epoch
+            assert len(histories) == len(self.histories)
+            assert alive == sorted(set(alive)) and set(alive) <= set(range(len(histories)))
+            self.state.keep(alive)
+            for name, expected in self.arrays().items():
+                assert stored[name].shape == tuple(expected.shape)
+                expected.copy_(torch.from_numpy(stored[name]))
+        except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise no_checkpoint from error
+        self.histories, self.alive, self.epoch, self.updates = histories, alive, epoch, updates
+        self.clear()
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """One well-spread seed from several small numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

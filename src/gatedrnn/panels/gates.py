@@ -163,7 +163,8 @@ def drawing(unit: str, peepholes: bool) -> str:
     """The unit's diagram as SVG, in which every part's strokes have the class `part-<name>`."""
     from ..diagrams import cell_diagram
 
-    return cell_diagram(unit, peepholes=peepholes, equations=False).svg
+    diagram = cell_diagram(unit, peepholes=peepholes)
+    return diagram._repr_svg_() if hasattr(diagram, "_repr_svg_") else ""
 
 
 def letter(part: str, x: str, y: float) -> str:
