@@ -35,6 +35,7 @@ def is_time(quartiles: list[float]) -> bool:
     return len(quartiles) == 3 and 0 < quartiles[0] <= quartiles[1] <= quartiles[2]
 
 
+@pytest.mark.slow
 def test_every_part_follows_the_schema(output: Path):
     found = json.loads(output.read_text())
     assert found["schema"] == 2 and found["settings"]["plan"] == "tiny"
@@ -67,6 +68,7 @@ def test_every_part_follows_the_schema(output: Path):
     assert is_time(row["compiled_is_faster"]) and all(map(is_time, row["seconds"].values()))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_ended_goes_on_with_what_is_missing(speed, output: Path, tmp_path: Path, capsys):
     whole, path = json.loads(output.read_text()), tmp_path / "speed.json"
     plan = dataclasses.replace(speed.PLANS["tiny"], P=(2, 3))
@@ -81,6 +83,7 @@ def test_a_run_that_was_ended_goes_on_with_what_is_missing(speed, output: Path, 
     ]
 
 
+@pytest.mark.slow
 def test_figures_of_other_code_are_not_mixed_in(speed, output: Path, capsys):
     whole = json.loads(output.read_text())
     settings = speed.settings_of("tiny", speed.PLANS["tiny"])

@@ -137,6 +137,7 @@ KERNELS = {  # the arrays' dimensions, in order
 }
 
 
+@pytest.mark.slow  # compiles each anew
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the names of the instructions are x86's")
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_loops_over_a_row_are_vector_instructions(name: str):
