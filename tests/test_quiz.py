@@ -5,8 +5,10 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from nbformat import v4
 
 GOOD = """# A page
 
@@ -40,6 +42,8 @@ GOOD = """# A page
 ````
 """
 
+PYTHON = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+
 
 @pytest.fixture(scope="module")
 def quiz(load_script):
@@ -59,14 +63,14 @@ def build(folder: Path, root: Path, text: str, extensions=("myst_parser", "quiz"
     from sphinx.util.docutils import docutils_namespace
 
     (folder / "src").mkdir()
-    (folder / "src" / "index.md").write_text(text)
+    (folder / "src" / ("index.ipynb" if text.startswith("{") else "index.md")).write_text(text)
     warnings = StringIO()
     sys.path.insert(0, str(root / "book" / "_ext"))
     try:
         config = {
             "extensions": list(extensions),
             "myst_enable_extensions": ["dollarmath", "tasklist"],
-            "keep_warnings": True,
+            "numfig": True,
         }
         with docutils_namespace():  # or a second build in the same process would meet the first one's nodes
             app = Sphinx(
@@ -131,3 +135,23 @@ def test_sounds_lie_beside_the_page(tmp_path, root):
 def test_other_embedded_data_stay(sounds):
     picture = '<img src="data:image/png;base64,AAAA">'
     assert sounds.move_sounds(picture, lambda name, mp3: "no") == picture
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_notebook_carries_quiz_panel_and_figure_number(tmp_path, root, load_script):
+    panel = load_script("tests/web/examples.py").make()["listen-to-two"]
+    output = v4.new_output(
+        "execute_result", {"text/html": panel._repr_html_(), "text/plain": repr(panel)}, execution_count=1
+    )
+    cell = v4.new_code_cell("panels.listen(...)", outputs=[output], execution_count=1)
+    cell.metadata["mystnb"] = {"figure": {"caption": "Two voices.", "name": "fig-two"}}
+    notebook = nbformat.writes(
+        v4.new_notebook(cells=[v4.new_markdown_cell(GOOD + "\nSee {numref}`fig-two`."), cell], metadata=PYTHON)
+    )
+    page, warnings = build(tmp_path, root, notebook, ("myst_nb", "quiz", "sounds"))
+    assert warnings == "" and len(page.select("div.quiz")) == 2
+    figure = page.select_one("figure#fig-two")
+    assert figure.select_one(".panel#listen-to-two") and "Two voices." in figure.figcaption.text
+    for audio in figure.find_all("audio"):
+        assert (tmp_path / "out" / audio["src"]).read_bytes()[:2] in (b"ID", b"\xff\xfb", b"\xff\xf3")
+    assert len(str(figure)) < 20_000  # light, now that the sounds are elsewhere
