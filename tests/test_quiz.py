@@ -55,7 +55,7 @@ def sounds(load_script):
     return load_script("book/_ext/sounds.py")
 
 
-def build(folder: Path, root: Path, text: str, extensions=("myst_parser", "quiz", "sounds")):
+def build(folder: Path, root: Path, text: str, extensions=("myst_parser", "quiz", "sounds", "interactive")):
     """Build one page of text; its soup, and the warnings."""
     from io import StringIO
 
@@ -98,6 +98,7 @@ def test_a_quiz_is_complete_without_a_script(tmp_path, root):
     assert "more than one" in two.select_one(".quiz-label").text and "more" not in one.select_one(".quiz-label").text
     assert two.select(".quiz-choice")[2].select_one("pre").text.strip() == "h = 0"
     assert not page.select(".quiz .container, .quiz input")  # nothing of the theme's, nothing to press
+    assert page.select('script[src*="panels.js"]') and page.select('link[href*="panels.css"]')
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,7 @@ def test_sounds_lie_beside_the_page(tmp_path, root):
     page, warnings = build(tmp_path, root, f"# A page\n\n{player}\n\n{player}\n")
     assert warnings == ""
     sources = [audio["src"] for audio in page.find_all("audio")]
+    assert not page.select('script[src*="panels.js"]')  # a page without panels does not load their script
     assert len(set(sources)) == 1 and (tmp_path / "out" / sources[0]).read_bytes() == mp3
     assert len(list((tmp_path / "out" / "_static" / "sounds").iterdir())) == 1
 
@@ -148,7 +150,7 @@ def test_a_notebook_carries_quiz_panel_and_figure_number(tmp_path, root, load_sc
     notebook = nbformat.writes(
         v4.new_notebook(cells=[v4.new_markdown_cell(GOOD + "\nSee {numref}`fig-two`."), cell], metadata=PYTHON)
     )
-    page, warnings = build(tmp_path, root, notebook, ("myst_nb", "quiz", "sounds"))
+    page, warnings = build(tmp_path, root, notebook, ("myst_nb", "quiz", "sounds", "interactive"))
     assert warnings == "" and len(page.select("div.quiz")) == 2
     figure = page.select_one("figure#fig-two")
     assert figure.select_one(".panel#listen-to-two") and "Two voices." in figure.figcaption.text
