@@ -54,7 +54,7 @@ def sources() -> dict[str, str]:
     """Hashes of what the book is made from."""
     return {
         "execution": sys.version + digest(files("src/gatedrnn/**/*", "book/results/**/*", "constraints.txt")),
-        "pages": digest(files("_config.yml", "_toc.yml", "book/_ext/*", "book/_static/*", "scripts/*.py")),
+        "pages": digest(files("_config.yml", "_toc.yml", "CITATION.cff", "book/_*/*", "scripts/*.py")),
         "text": digest(files("index.md", "book/*", "notebooks/*.ipynb")),
     }
 

@@ -1,0 +1,94 @@
+"""Sphinx extension: the landing page's directives `{verdicts}` and `{citation}`.
+
+Both are made when the book is built: the verdicts from the records of finished runs, the citation from CITATION.cff.
+"""
+
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from page import authors, citation
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from gatedrnn import claims, comparison
+
+QUESTIONS = {
+    "GRU better than tanh": "Is the GRU better than the tanh unit?",
+    "LSTM better than tanh": "Is the LSTM better than the tanh unit?",
+    "GRU faster, by updates": "Does the GRU learn in fewer updates than the tanh unit?",
+    "GRU and LSTM alike": "Are the GRU and the LSTM equally good?",
+}
+ANSWERS = {
+    claims.SUPPORTED: ("yes", "Yes"),
+    claims.AGAINST: ("no", "No"),
+    claims.MIXED: ("mixed", "It depends on the data"),
+    claims.OPEN: ("open", "Not settled"),
+    claims.MISSING: ("open", "Not run yet"),
+}
+COLUMNS = {"paper": "the paper’s settings", "today": "today’s settings", "best": "the best settings found"}
+
+
+def bar(by_set: dict[str, str], settings: str) -> str:
+    """One small square a data set, coloured by its verdict, with the verdicts in words for those who do not see it."""
+    words = "; ".join(f"{comparison.SETS[name]}: {verdict}" for name, verdict in by_set.items())
+    squares = "".join(
+        f'<i class="{ANSWERS[verdict][0]}" title="{comparison.SETS[name]}: {verdict}">{claims.LETTERS[name]}</i>'
+        for name, verdict in by_set.items()
+    )
+    held = sum(verdict == claims.SUPPORTED for verdict in by_set.values())
+    known = sum(verdict != claims.MISSING for verdict in by_set.values())
+    name = escape(f"{settings}: {words}")
+    sets = f'<span class="sets" role="img" aria-label="{name}">{squares}</span>'
+    return f"<small>{settings}: {held} of {known}</small>{sets}"
+
+
+def strip(folder: Path) -> str:
+    """The list of questions with this book's answers, by the columns that have records."""
+    found = comparison.read(folder)
+    judged = {column: claims.judged(found, column) for column in COLUMNS if any(at[0] == column for at in found)}
+    if not judged:
+        raise ValueError(f"no records of the study lie under {folder}: run `make study`, or take the directive out")
+    main = next(iter(judged))
+    items = []
+    for claim, question in QUESTIONS.items():
+        kind, answer = ANSWERS[claims.overall(judged[main][claim].values())]
+        bars = "".join(bar(judged[column][claim], COLUMNS[column]) for column in judged)
+        items.append(f'<li class="{kind}"><span>{question}</span><b>{answer}</b>{bars}</li>')
+    return f'<ul class="verdicts">{"".join(items)}</ul>'
+
+
+class Verdicts(SphinxDirective):
+    """The paper's questions with this book's answers, read from `book/results`."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the strip; outside HTML it is left out."""
+        folder = Path(self.env.app.srcdir) / "book" / "results"
+        for path in sorted(folder.glob("*/*.json")):
+            self.env.note_dependency(str(path))
+        return [nodes.raw("", strip(folder), format="html")]
+
+
+class Citation(SphinxDirective):
+    """How to cite the book, as BibTeX."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the entry."""
+        cff = citation(self.env.app)
+        fields = {
+            "title": f"{{{cff['title']}}}",
+            "author": f"{{{authors(cff)}}}",
+            "version": cff["version"],
+            "year": self.config.copyright.split(",")[0].split()[-1],
+            "url": cff.get("url") or cff.get("repository-code"),
+        }
+        lines = [f"  {name:8}= {{{value}}}," for name, value in fields.items() if value]
+        text = "\n".join(["@software{gatedrnn,", *lines, "}"])
+        return [nodes.literal_block(text, text, language="bibtex")]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    app.add_directive("verdicts", Verdicts)
+    app.add_directive("citation", Citation)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
