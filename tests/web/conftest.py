@@ -69,7 +69,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_page(book: Path, browser: Browser) -> Iterator[Callable[..., Page]]:
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open an empty page without a network; the test fails in the end when one of its pages reported an error."""
     problems, contexts = [], []
 

@@ -163,8 +163,7 @@ def drawing(unit: str, peepholes: bool) -> str:
     """The unit's diagram as SVG, in which every part's strokes have the class `part-<name>`."""
     from ..diagrams import cell_diagram
 
-    diagram = cell_diagram(unit, peepholes=peepholes)
-    return diagram._repr_svg_() if hasattr(diagram, "_repr_svg_") else ""
+    return cell_diagram(unit, peepholes=peepholes, equations=False).svg
 
 
 def letter(part: str, x: str, y: float) -> str:

@@ -228,14 +228,20 @@ def chart(spec: Mapping, curves: Sequence[Mapping]) -> str:
     return "".join(parts) + stretched("".join(paths)) + "".join(dots)
 
 
+def sample(curve: Mapping, dash: str) -> str:
+    """A piece of a curve, as a legend shows it: of a line, or one of its dots."""
+    if curve.get("dots"):
+        return f'<circle cx="14" cy="5" r="4" fill="{curve["color"]}"/>'
+    return stroke("M0 5h28", curve["color"], dash=dash)
+
+
 def legend(curves: Sequence[Mapping]) -> str:
     """The names of curves, each behind a piece of its line; nothing for a single one."""
     if len(curves) < 2:
         return ""
     entries = "".join(
         f'<span style="margin-right:1.2em;white-space:nowrap"><svg width="28" height="10" aria-hidden="true">'
-        f"{stroke('M14 5h.01' if c.get('dots') else 'M0 5h28', c['color'], 7 if c.get('dots') else 2.2, DASHES[k % 4])}"
-        f"</svg> {escape(c['name'])}</span>"
+        f"{sample(c, DASHES[k % 4])}</svg> {escape(c['name'])}</span>"
         for k, c in enumerate(curves)
     )
     return f'<div class="legend">{entries}</div>'
