@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -180,6 +181,17 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
 def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
     curves = one(root, "paper", "speech_b", "tanh")["search"]["curves"]
     assert sum(curve["best_epoch"] == 0 for curve in curves) == 8
+
+
+def test_the_ledger_tells_how_many_updates_a_run_has_on_nottingham(root):
+    ledger = " ".join((root / "book" / "departures.md").read_text().split())
+    runs = [run["curve"] for run in one(root, "paper", "nottingham", "gru")["runs"]]
+    best = sum(curve["update"][curve["epoch"].index(curve["best_epoch"])] for curve in runs) / len(runs)
+    assert f"keep their best after {round(best, -2):,.0f} on average" in ledger
+    epochs = study.COLUMNS["authors"].epochs
+    updates = int(re.search(r"are ([\d,]+) updates on Nottingham", ledger)[1].replace(",", ""))
+    batches = runs[0]["update"][-1] // runs[0]["epoch"][-1]
+    assert -(-(updates // epochs) // 4) == batches, "of four, as the column paper has them"
 
 
 def test_the_grid_is_complete_and_nothing_else_is_recorded(root):

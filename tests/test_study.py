@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from gatedrnn import records, study
+from gatedrnn import optim, records, study
 from gatedrnn.datasets import load
 from gatedrnn.study import COLUMNS, Trial, grid, run
 from gatedrnn.training import Protocol, train
@@ -74,6 +74,35 @@ def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
     assert f"10 rates, {d[1]} after epoch {d[0]}, one after epoch {e[0]}" in ledger
     assert f"{f[1]} after epoch {f[0]}, {g[1]} after epoch {g[0]}, one after epoch {h[0]}" in ledger
     assert f"four times the hidden units, {Trial('wide', 'nottingham', 'gru').model.hidden_size}" in ledger
+
+
+def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results(root):
+    text = " ".join((root / "book" / "departures.md").read_text().split())
+    rows = {name: text.split(f"| *{name}* |")[1].split("| *")[0] for name in study.COLUMNS if f"| *{name}* |" in text}
+    assert rows.keys() == study.COLUMNS.keys() - {"paper"}
+    authors, best, parts, converged = (COLUMNS[name] for name in ("authors", "best", "components", "converged"))
+    trial = Trial("authors", "nottingham", "gru")
+    rule = trial.protocol
+    assert f"rate $10^{{-3}}$, falling linearly to 1 % over {authors.epochs} epochs" in rows["authors"]
+    assert rule.factor(1, 1, rule.max_epochs) == pytest.approx(0.01) and authors.rates == (1e-3,)
+    assert f"averaging {rule.decay}, momentum {rule.momentum}" in rows["authors"] and optim.FLOOR == 1e-2
+    assert f"validation every {rule.validate_every} epochs" in rows["authors"]
+    assert f"{trial.model.hidden_size} GRU units" in rows["authors"] and rule.batch_size == 1 and rule.noisy_validation
+    assert f"decays 0.9 and {study.TODAY.square_decay} and weight decay {study.TODAY.weight_decay}" in rows["best"]
+    assert f"first {study.TODAY.warmup:.0%}".replace("%", " %") in rows["best"]
+    assert f"averaged with decay {study.TODAY.averaging}" in rows["best"]
+    assert f"{best.draws} random candidates" in rows["best"] and f"$({best.low}, {best.high:g})$" in rows["best"]
+    assert (best.noises, best.dropouts, best.again, best.others) == ((0, 0.03, 0.075), (0, 0.2, 0.4), 4, (11, 12, 13))
+    assert "the best 4 on validation are trained again with seeds 11 to 13" in rows["best"]
+    assert f"ten seeds, {best.seeds[0]} to {best.seeds[-1]}" in rows["best"] and len(best.seeds) == 10
+    *some, last = map(str, parts.rates)
+    assert f"the rates {', '.join(some)} and {last}" in rows["components"] and parts.budget == 0.4
+    assert f"seeds {parts.seeds[0]} to {parts.seeds[-1]}" in rows["components"]
+    drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
+    assert drawn in rows["converged"]
+    assert converged.noises == (0, 0.075) and "ten times the cap" in rows["converged"] and converged.stretch == 10
+    for name in study.COLUMNS.keys() - {"paper", "today", "longer", "single", "no_noise", "informed", "wide"}:
+        assert COLUMNS[name].protocol.order == "own"
 
 
 def test_the_paper_column_draws_ten_rates_from_its_range():
