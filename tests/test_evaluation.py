@@ -9,7 +9,7 @@ import torch
 from gatedrnn.batching import make_batch
 from gatedrnn.datasets import Dataset
 from gatedrnn.evaluation import evaluate
-from gatedrnn.model import music_model
+from gatedrnn.model import music_model, speech_model
 from gatedrnn.training import Protocol, train
 
 
@@ -25,6 +25,19 @@ def test_both_averages_of_the_nll(toy):
         assert score.pooled_after_first == pytest.approx(torch.cat(later).mean().item())
         assert score.per_sequence_after_first == pytest.approx(np.mean([n.mean().item() for n in later]))
         assert (score.steps, score.sequences) == (sum(map(len, data.test)), 9)
+
+
+def test_speech_is_scored_from_its_first_step():
+    """Against a plain loop: no frame of it is without a past, so nothing is left out."""
+    rng, model = np.random.default_rng(5), speech_model("tanh", 3)
+    clips = [rng.normal(size=n).astype(np.float32) for n in (30, 95, 60)]
+    theta = model.init([0, 1], torch.float64)
+    for p, score in enumerate(evaluate(model, theta, clips, batch_size=2)):
+        nats = [model.nll(theta[p : p + 1], make_batch([c], "speech", torch.float64))[0, :, 0] for c in clips]
+        assert [len(n) for n in nats] == [1, 7, 4]
+        assert score.pooled == score.pooled_after_first == pytest.approx(torch.cat(nats).mean().item())
+        assert score.per_sequence == score.per_sequence_after_first
+        assert score.per_sequence == pytest.approx(np.mean([n.mean().item() for n in nats]))
 
 
 def test_sequences_of_one_step_can_be_trained_on_and_scored():

@@ -1,6 +1,7 @@
 """A population equals single runs, a killed run resumes to the same end, NaN is named, both averages are right."""
 
 import dataclasses
+import json
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatedrnn import training
+from gatedrnn import recurrence, training
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
@@ -56,45 +57,119 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(data):
     assert not torch.equal(runs[0].theta, runs[2].theta)
 
 
-def test_noise_is_redrawn_for_each_update_and_off_in_evaluation(data):
+@pytest.fixture
+def watched(monkeypatch):
+    """What every likelihood of a training was asked for: (whether a gradient is wanted, theta, batch, keep)."""
+    seen, nll = [], SequenceModel.nll
+
+    def watching(self, theta, batch, keep=None):
+        seen.append((theta.requires_grad, theta.detach().clone(), batch, keep))
+        return nll(self, theta, batch, keep)
+
+    monkeypatch.setattr(SequenceModel, "nll", watching)
+    return seen
+
+
+STILL = {"learning_rates": [1e-30], "seeds": [0]}  # nothing moves but by noise
+
+
+def test_noise_is_redrawn_for_each_update_and_off_in_evaluation(data, watched):
     model = music_model("tanh", 4)
-    seen = []
-
-    class Watched(SequenceModel):
-        def nll(self, theta, batch, keep=None):
-            seen.append((theta.requires_grad, theta.detach().clone()))
-            return super().nll(theta, batch, keep)
-
-    watched = Watched(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
-    still = dataclasses.replace(SHORT, max_epochs=1)
-    train(watched, data, learning_rates=[1e-30], seeds=[0], protocol=still)  # rate 0: only the noise moves theta
+    train(model, data, **STILL, protocol=dataclasses.replace(SHORT, max_epochs=2))
     clean = model.init([0])
-    noisy = [theta - clean for grad, theta in seen if grad]
-    assert all(torch.allclose(theta, clean, rtol=0, atol=1e-20) for grad, theta in seen if not grad)
+    noisy = [theta - clean for grad, theta, *_ in watched if grad]
+    assert all(torch.allclose(theta, clean, rtol=0, atol=1e-20) for grad, theta, *_ in watched if not grad)
     n = sum(math.prod(model.shapes[k]) for k in ("W", "U"))
     for noise in noisy:
         noise[noise.abs() < 1e-20] = 0  # what the rate has moved
         assert noise[0, :n].std().item() == pytest.approx(0.075, rel=0.15)
         assert not noise[0, n:].any(), "biases and the output layer get no noise"
-    assert len(noisy) == 5 and not torch.equal(noisy[0], noisy[1])
+    assert len(noisy) == 10
+    assert len({noise[0, 0].item() for noise in noisy}) == 10, "an update, or an epoch, has the noise of another"
 
 
-def test_the_step_of_the_optimiser_is_the_one_written_down(data):
-    """One update on one batch, by hand: gradient of the summed NLL, rescaled to norm 1, then RMSProp."""
+def test_noise_can_be_each_members_own(data, watched):
+    model = music_model("tanh", 4)
+    two = {"learning_rates": [1e-30] * 2, "seeds": [0, 0], "weight_noise": [0.0, 0.2]}
+    result = train(model, data, **two, protocol=dataclasses.replace(SHORT, max_epochs=1))
+    assert [h.weight_noise for h in result.histories] == [0.0, 0.2]
+    noise = torch.stack([theta - model.init([0, 0]) for grad, theta, *_ in watched if grad])[..., : 88 * 4]
+    assert noise[:, 0].abs().max() < 1e-20 and noise[:, 1].std().item() == pytest.approx(0.2, rel=0.1)
+
+
+def test_dropout_keeps_the_expected_value_is_drawn_anew_and_is_off_in_evaluation(data, watched):
+    model = music_model("gru", 40)
+    result = train(model, data, **STILL, protocol=dataclasses.replace(SHORT, max_epochs=2, dropout=0.4))
+    assert [h.dropout for h in result.histories] == [pytest.approx(0.4)]
+    keeps = [keep for grad, _, _, keep in watched if grad]
+    assert all(keep is None for grad, _, _, keep in watched if not grad)
+    values = torch.cat([keep.flatten() for keep in keeps])
+    assert values.unique().tolist() == [0.0, pytest.approx(1 / 0.6)]
+    assert values.mean().item() == pytest.approx(1, abs=0.02) and len(keeps) == 10
+    assert all(
+        keep.shape[-1] == 40 and keep.shape[:3] == batch.mask.shape for (*_, batch, keep) in watched if keep is not None
+    )
+    assert len({tuple(keep[0, 0, 0].tolist()) for keep in keeps}) == 10, (
+        "an update, or an epoch, drops what another does"
+    )
+
+
+def test_an_epoch_has_an_order_of_its_own_and_sees_every_sequence_once(data, watched):
+    model, rule = music_model("tanh", 2), dataclasses.replace(SHORT, weight_noise=0.0, max_epochs=2)
+    train(model, data, **STILL, protocol=rule)
+    batches = [batch for grad, _, batch, _ in watched if grad]
+    epochs = [
+        [batch.target.sum((1, 3)).sort().values.tolist() for batch in part] for part in (batches[:5], batches[5:])
+    ]
+    assert epochs[0] != epochs[1], "the same batches in the same order"
+    notes = sorted(float(roll.sum()) for roll in data.train)
+    for part in (batches[:5], batches[5:]):
+        assert sorted(n for batch in part for n in batch.target.sum((1, 3))[0].tolist()) == notes
+
+
+def test_batches_in_an_order_of_their_own_are_each_seeds(data, watched):
+    """Members take the sequences as if each were alone, and different seeds take them in different orders."""
     model = music_model("gru", 4)
-    one = dataclasses.replace(data, train=data.train[:3])
-    protocol = Protocol(batch_size=3, max_epochs=1, weight_noise=0.0)
-    ours = train(model, one, learning_rates=[1e-3], seeds=[0], protocol=protocol, dtype=torch.float64)
-    theta = model.init([0], torch.float64).requires_grad_()
-    from gatedrnn.batching import make_batch
+    rule = Protocol(batch_size=3, max_epochs=2, order="own", dropout=0.3)
+    options = {"protocol": rule, "dtype": torch.float64}
+    together = train(model, data, learning_rates=[1e-2, 1e-2], seeds=[3, 4], **options)
+    lengths = [batch.mask.shape[1] for grad, _, batch, _ in watched if grad]
+    assert lengths[:10] != lengths[10:20]
+    for p, seed in enumerate((3, 4)):
+        alone = train(model, data, learning_rates=[1e-2], seeds=[seed], **options)
+        assert torch.equal(alone.theta[0], together.theta[p])
+    equal = {"learning_rates": [1e-2, 1e-3], "seeds": [3, 3]}  # a search: members that do have batches in common
+    search = train(model, data, **equal, weight_noise=[0.0, 0.075], dropout=[0.5, 0.0], **options)
+    for p in (0, 1):
+        own = {"learning_rates": equal["learning_rates"][p : p + 1], "seeds": [3]}
+        own |= {"weight_noise": [[0.0, 0.075][p]], "dropout": [[0.5, 0.0][p]]}
+        alone = train(model, data, **own, **options)
+        torch.testing.assert_close(search.theta[p], alone.theta[0], rtol=1e-7, atol=1e-9)
+    with pytest.raises(ValueError, match="halving compares members side by side"):
+        train(model, data, learning_rates=[1e-2, 1e-2], seeds=[3, 4], rungs=((1, 1),), **options)
 
-    model.nll(theta, make_batch(list(one.train), "music", torch.float64)).sum().div(3).backward()
-    g = theta.grad
-    assert g.norm() > 1
-    g = g / g.norm()
-    expected = theta.detach() - 1e-3 * g / ((0.05 * g * g).sqrt() + protocol.epsilon)
-    assert ours.histories[0].best_epoch == 1
-    torch.testing.assert_close(ours.theta, expected, rtol=1e-6, atol=1e-9)
+
+def test_validation_with_noise_scores_noisy_parameters_and_keeps_clean_ones(data, watched):
+    model = music_model("gru", 4)
+    rule = dataclasses.replace(SHORT, noisy_validation=True, max_epochs=2)
+    result = train(model, data, **STILL, protocol=rule, dtype=torch.float64)
+    clean = model.init([0], torch.float64)
+    scored = [theta - clean for grad, theta, *_ in watched if not grad]
+    n = sum(math.prod(model.shapes[k]) for k in ("W", "U"))
+    assert all(noise[0, :n].std().item() == pytest.approx(0.075, rel=0.15) for noise in scored)
+    assert not any((noise[0, n:].abs() > 1e-20).any() for noise in scored)
+    assert len({noise[0, 0].item() for noise in scored}) == 3, "each validation draws its own"
+    assert torch.allclose(result.theta, clean, rtol=0, atol=1e-20)
+    assert evaluate(model, result.theta, data.valid)[0].pooled != pytest.approx(
+        result.histories[0].best_valid, rel=1e-6
+    )
+
+
+def test_validation_every_few_epochs_and_after_the_last(data):
+    rule = dataclasses.replace(SHORT, max_epochs=5, patience=5, validate_every=2)
+    history = train(music_model("gru", 4), data, learning_rates=[1e-2], seeds=[0], protocol=rule).histories[0]
+    assert history.epoch == [0, 2, 4, 5] and history.update == [0, 10, 20, 25]
+    assert len(history.train) == len(history.valid) == len(history.seconds) == 4
 
 
 def test_early_stopping_keeps_the_best_parameters(data):
@@ -140,15 +215,20 @@ def test_halving_keeps_the_best_and_changes_nothing_for_them(data):
         assert mine.valid == pytest.approx(full.valid[: len(mine.valid)], rel=1e-7)
 
 
-def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_path):
+def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_path, monkeypatch):
     model = music_model("gru", 4)
     options = {"learning_rates": [1e-5, 1e-2, 1e-3], "seeds": [0] * 3, "dtype": torch.float64}
     rungs = ((1, 2), (3, 1))
     straight = train(model, data, protocol=SHORT, rungs=rungs, **options)
-    steps = training.training(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
-    while not (tmp_path / "state.npz").exists():
-        next(steps)
-    steps.close()
+    save = training._Run.save
+
+    def interrupted(self, path):
+        save(self, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Run, "save", interrupted)
+        train(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
     with pytest.raises(ValueError, match="rungs differ"):
         train(model, data, protocol=SHORT, checkpoint=tmp_path / "state.npz", **options)
     with pytest.raises(ValueError, match="on_nan differ"):
@@ -188,7 +268,7 @@ SCRIPT = """
     sys.path.insert(0, {tests!r})
     from conftest import toy_data
     import torch
-    from gatedrnn import training
+    from gatedrnn import recurrence, training
     from gatedrnn.model import music_model
 
     save = training._Run.save
@@ -236,6 +316,104 @@ def test_a_checkpoint_of_another_run_is_refused(data, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="not a checkpoint"):
         train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
+
+
+def changed(path, change):
+    """Rewrite a checkpoint with another content."""
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    state = json.loads(str(arrays.pop("state")))
+    change(state, arrays)
+    np.savez(path, **{"state": json.dumps(state)} | arrays)
+
+
+WRONG = {
+    "no histories": lambda state, arrays: state.update(histories=[]),
+    "histories of nothing": lambda state, arrays: state.update(histories=[{}]),
+    "not even a dict": lambda state, arrays: state.update(histories=["a"]),
+    "an empty history": lambda state, arrays: state["histories"][0].update(
+        {name: [] for name in ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")}
+    ),
+    "curves of two lengths": lambda state, arrays: state["histories"][0]["valid"].pop(),
+    "words in a curve": lambda state, arrays: state["histories"][0].update(valid=["a"] * 5),
+    "another argument": lambda state, arrays: state["histories"][0].update(evil=1),
+    "no best": lambda state, arrays: state["histories"][0].update(best_epoch=77),
+    "a member too many": lambda state, arrays: state.update(alive=[0, 1]),
+    "a member below": lambda state, arrays: state.update(alive=[-1]),
+    "no epoch": lambda state, arrays: state.update(epoch=None),
+    "no run": lambda state, arrays: state.pop("run"),
+    "a shape": lambda state, arrays: arrays.update(best=arrays["best"][:, :3]),
+    "words": lambda state, arrays: arrays.update(best=np.full(arrays["best"].shape, "a")),
+    "no parameters": lambda state, arrays: arrays.pop("theta"),
+    "no state at all": lambda state, arrays: state.clear(),
+    "another state": lambda state, arrays: arrays.update(state=np.array(3)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_checkpoint_with_wrong_content_is_one_sentence(data, tmp_path, name):
+    path, model = tmp_path / "run.npz", music_model("gru", 2)
+    options = {"learning_rates": [1e-2], "seeds": [0], "protocol": dataclasses.replace(SHORT, max_epochs=1)}
+    train(model, data, **options, checkpoint=path)
+    before = path.read_bytes()
+    changed(path, WRONG[name])
+    assert path.read_bytes() != before
+    with pytest.raises(ValueError, match="is not a checkpoint of this program: delete it or name another"):
+        train(model, data, **options, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    "field, values",
+    [
+        ("learning_rates", [0.0, -1.0, math.nan, math.inf]),
+        ("weight_noise", [-1.0, math.nan, math.inf, "a"]),
+        ("dropout", [-0.1, 1.0, math.nan]),
+        ("seeds", [-1, 0.5]),
+    ],
+)
+def test_what_would_poison_a_member_is_refused(data, field, values):
+    options = {"learning_rates": [1e-2], "seeds": [0]}
+    for value in values:
+        with pytest.raises(ValueError, match=r"learning rate|weight_noise|dropout|seed"):
+            train(music_model("gru", 2), data, **options | {field: [value]})
+
+
+@pytest.mark.parametrize(
+    "field, values",
+    [
+        ("weight_noise", [-1, math.nan, math.inf, None]),
+        ("clip_norm", [0, -3, math.nan, "1"]),
+        ("decay", [2, -0.1, math.nan]),
+        ("momentum", [-3, 1]),
+        ("epsilon", [-1, 0]),
+        ("batch_size", [1.5, 0, True]),
+        ("max_epochs", [math.inf, 0]),
+        ("validate_every", [0]),
+        ("averaging", [1.0]),
+        ("dropout", [1.0]),
+        ("schedule", ["step"]),
+        ("objective", ["max"]),
+        ("order", ["random"]),
+        ("start", ["zero"]),
+    ],
+)
+def test_a_protocol_refuses_what_makes_no_sense_by_its_name(field, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"^{field} must be"):
+            Protocol(**{field: value})
+
+
+def test_a_process_is_prepared_for_the_compiled_engine_too(monkeypatch):
+    """Its library of products has a setting of its own for the number of threads."""
+    kernels = pytest.importorskip("gatedrnn.kernels")
+    called = []
+    monkeypatch.setattr(kernels, "prepare", lambda: called.append(1))
+    with recurrence.use_engine("torch"):
+        training.prepare_process()
+    assert not called
+    with recurrence.use_engine("auto"):
+        training.prepare_process()
+    assert called == [1]
 
 
 def test_bad_arguments(data):

@@ -64,6 +64,14 @@ def engine_for(U: Tensor):
     return loops
 
 
+def prepare() -> None:
+    """Hold the compiled engine, where it may run in this process, to one thread."""
+    if engine() != "torch" and importlib.util.find_spec("numba"):
+        from . import kernels
+
+        kernels.prepare()
+
+
 def tanh_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor | None = None, h0: Tensor | None = None) -> Tensor:
     """h_t = tanh(W x_t + U h_{t-1} + b) -> h (P, T, B, H)."""
     return _Tanh.apply(x, W, U, b, _state(h0, x, U))

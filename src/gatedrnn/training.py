@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import optim
+from . import optim, recurrence
 from .batching import epoch_batches
+from .checks import check_sizes
 from .datasets import Dataset
 from .evaluation import Evaluation, Scorer, evaluate
 from .files import DataError, atomic, read_npz
@@ -70,19 +71,18 @@ class Protocol:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        for name in ("batch_size", "max_epochs", "patience", "validate_every"):
+        check_sizes(
+            **{name: getattr(self, name) for name in ("batch_size", "max_epochs", "patience", "validate_every")}
+        )
+        below = dict.fromkeys(("decay", "momentum", "square_decay", "averaging", "dropout", "warmup"), 1.0)
+        for name, limit in (below | dict.fromkeys(("weight_noise", "weight_decay"), math.inf)).items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
-        for name in ("decay", "momentum", "square_decay", "averaging", "dropout", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)!r}")
-        for name in ("weight_noise", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)!r}")
+            if not isinstance(value, float | int) or not 0 <= value < limit:
+                raise ValueError(f"{name} must be a number from 0 to below {limit:g}, not {value!r}")
         for name in ("epsilon", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, float | int) or not value > 0:
+                raise ValueError(f"{name} must be a positive number, not {value!r}")
 
     def factor(self, update: int, updates: int, epoch: int) -> float:
         """What the schedule multiplies a learning rate by at an update (from 1) of `updates`, in an epoch (from 1)."""
@@ -150,12 +150,30 @@ def prepare_process() -> None:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    recurrence.prepare()
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large array
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: do not shrink the heap
     except (OSError, AttributeError):  # not glibc: nothing to tune
         pass
+
+
+def check_device(name: str | torch.device) -> torch.device:
+    """The device of a name: "cpu", "cuda", "cuda:1", .... Raises ValueError for one that is not here.
+
+    >>> check_device("cpu")
+    device(type='cpu')
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"there is no device {str(name)!r}: use cpu, cuda, cuda:1, ...")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"there is no {device} on this machine: it has {torch.cuda.device_count()}, use cpu")
+    return device
 
 
 def train(
@@ -186,9 +204,9 @@ def train(
     rungs : successive halving (Jamieson and Talwalkar, 2016): pairs (epoch, k); after that epoch only the k members
     with the lowest validation NLL so far go on. When one is left it has been chosen, and training ends.
 
-    Raises ValueError for lists of different lengths, a rate that is not a positive number, a data set of another kind
-    than the model's, or a checkpoint of another run; TrainingDiverged, naming the member and its learning rate, when a
-    loss or gradient is not finite.
+    Raises ValueError for lists of different lengths, a rate that is not a positive number, a device that is not here, a
+    data set of another kind than the model's, or a checkpoint of another run; TrainingDiverged, naming the member and
+    its learning rate, when a loss or gradient is not finite.
     """
     protocol = protocol or Protocol()
     for name, values in (("learning_rates", learning_rates), ("seeds", seeds)):
@@ -198,10 +216,14 @@ def train(
         raise ValueError(f"one seed a learning rate: got {len(learning_rates)} rates and {len(seeds)} seeds")
     if not all(0 < rate < math.inf for rate in learning_rates):
         raise ValueError(f"a learning rate is a positive number: got {list(learning_rates)}")
+    if not all(isinstance(seed, int | np.integer) and seed >= 0 for seed in seeds):
+        raise ValueError(f"a seed is an integer of at least 0: got {list(seeds)}")
     noise = [protocol.weight_noise] * len(seeds) if weight_noise is None else list(weight_noise)
     dropped = [protocol.dropout] * len(seeds) if dropout is None else list(dropout)
     if not len(noise) == len(dropped) == len(seeds):
         raise ValueError("weight_noise and dropout have a value a member")
+    for std, share in zip(noise, dropped, strict=True):
+        replace(protocol, weight_noise=std, dropout=share)  # which checks them
     if dataset.kind != model.kind:
         raise ValueError(f"{dataset.name} is {dataset.kind}, but the model's output is for {model.kind}")
     for part in ("train", "valid"):
@@ -211,6 +233,7 @@ def train(
         raise ValueError("informed_start sets the log-odds of pitches: it is for models of music only")
     if on_nan not in ("raise", "drop", "shrink"):
         raise ValueError(f"on_nan must be 'raise', 'drop' or 'shrink', not {on_nan!r}")
+    device = check_device(device)
     prepare_process()
     histories = [
         History(float(lr), int(seed), float(std), float(share))
@@ -218,7 +241,7 @@ def train(
     ]
     if protocol.order == "own" and len(set(seeds)) > 1:
         return _one_by_one(model, dataset, histories, protocol, dtype, device, checkpoint, progress, on_nan, rungs)
-    run = _Run(model, dataset, histories, protocol, dtype, torch.device(device), on_nan, dict(rungs))
+    run = _Run(model, dataset, histories, protocol, dtype, device, on_nan, dict(rungs))
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         run.load(path)
@@ -239,7 +262,7 @@ def train(
                 if path is not None:
                     run.save(path)
             bar.update()
-            bar.set_postfix(valid=f"{min(h.best_valid for h in histories):.3f}", running=len(run.alive))
+            bar.set_postfix(valid=f"{min(h.best_valid for h in run.histories):.3f}", running=len(run.alive))
     return Result(model, run.best.to("cpu"), run.histories)
 
 
@@ -285,8 +308,9 @@ class _Run:
     def train_epoch(self) -> None:
         self.epoch += 1
         seeds = [self.histories[m].seed for m in self.alive]
-        # one stream of noise for each member and epoch, so that a run resumed at an epoch's end goes on unchanged
+        # streams of each member and epoch, so that a run resumed at an epoch's end goes on unchanged
         streams = [torch.Generator().manual_seed(mix(seed, self.epoch)) for seed in seeds]
+        drops = [torch.Generator().manual_seed(mix(seed, self.epoch, 2)) for seed in seeds]
         rule = self.protocol
         for batch in epoch_batches(
             self.dataset.train, self.dataset.kind, rule.batch_size, seeds, self.epoch, self.dtype, rule.order
@@ -299,7 +323,7 @@ class _Run:
             dropped = None
             if self.state.dropout.any():
                 shape = (*batch.mask.shape[1:], self.model.hidden_size)
-                dropped = torch.stack([torch.rand(shape, generator=s, dtype=self.dtype) for s in streams])
+                dropped = torch.stack([torch.rand(shape, generator=s, dtype=self.dtype) for s in drops])
                 dropped = dropped.to(self.device)
             factor = rule.factor(self.updates, self.horizon, self.epoch)
             self.update(batch.to(self.device, self.dtype), noise, dropped, factor, self.updates)
@@ -417,20 +441,32 @@ class _Run:
         if differs:
             raise ValueError(f"{path} belongs to another run ({', '.join(differs)} differ): name another checkpoint")
         try:
-            histories = [History(**entry) for entry in state["histories"]]
+            histories = [_history(entry) for entry in state["histories"]]
             alive, epoch, updates = list(state["alive"]), int(state["epoch"]), int(state["updates"])
-            for h in histories:
-                assert len({len(value) for value in vars(h).values() if isinstance(value, list)}) == 1 and h.epoch
-            assert len(histories) == len(self.histories)
-            assert alive == sorted(set(alive)) and set(alive) <= set(range(len(histories)))
             self.state.keep(alive)
-            for name, expected in self.arrays().items():
-                assert stored[name].shape == tuple(expected.shape)
-                expected.copy_(torch.from_numpy(stored[name]))
-        except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+            expected = self.arrays()
+            whole = len(histories) == len(self.histories) and alive == sorted(set(alive)) and min(alive, default=0) >= 0
+            if not whole or any(stored[name].shape != tuple(array.shape) for name, array in expected.items()):
+                raise ValueError("parts that do not fit")
+            for name, array in expected.items():
+                array.copy_(torch.from_numpy(stored[name]))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise no_checkpoint from error
         self.histories, self.alive, self.epoch, self.updates = histories, alive, epoch, updates
         self.clear()
+
+
+def _history(entry: dict) -> History:
+    """A member's history from a checkpoint. Raises ValueError or TypeError where it is none."""
+    history = History(**entry)
+    curves = [getattr(history, f.name) for f in fields(History) if f.default_factory is list]
+    if not all(isinstance(curve, list) and len(curve) == len(history.epoch) for curve in curves):
+        raise ValueError("curves of different lengths")
+    if history.best_epoch not in history.epoch or not all(
+        isinstance(y, int | float) for curve in curves for y in curve
+    ):
+        raise ValueError("curves that are not numbers, or that have no best entry")
+    return history
 
 
 def mix(*numbers: int) -> int:
