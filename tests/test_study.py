@@ -1,35 +1,13 @@
-"""The grid, and the promises of running it: nothing lost to a kill, nothing run twice, the same on Dask."""
+"""The grid: what it holds, what its columns differ in, and that it refuses what it does not know."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gatedrnn import optim, records, study
-from gatedrnn.datasets import load
-from gatedrnn.study import COLUMNS, Trial, grid, run
-from gatedrnn.training import Protocol, train
-
-TRIAL = [Trial("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
-
-
-def numbers(record):
-    """What must not depend on how a record came about: everything but clocks and machines."""
-    runs = [(run["seed"], run["scores"], run["curve"]["valid"], run["curve"]["train"]) for run in record["runs"]]
-    return record["settings"], record["search"]["chosen"], [c["valid"] for c in record["search"]["curves"]], runs
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The two trial cells, run in one go in this process."""
-    work = tmp_path_factory.mktemp("work")
-    return {str(cell): study.run_trial(cell, work=work) for cell in TRIAL}
+from gatedrnn import optim, study
+from gatedrnn.study import COLUMNS, Trial, grid
+from gatedrnn.variants import VARIANTS
 
 
 def test_the_grid_is_the_papers():
@@ -122,110 +100,63 @@ def test_unknown_names_list_the_known_ones(names):
         Trial(*names)
 
 
-@pytest.mark.slow
-def test_a_record_can_be_evaluated_and_followed_anew(undisturbed, tmp_path):
-    """The kept parameters give the recorded score, and a short re-run follows the recorded curve."""
-    cell = TRIAL[0]
-    record, theta = undisturbed[str(cell)]
-    records.check(record)
-    study.save_parameters(cell, theta, tmp_path)
-    recorded = record["runs"][0]["scores"]["test"]
-    assert study.evaluate_recorded(cell, tmp_path).pooled == pytest.approx(recorded["pooled"], rel=1e-5)
-    protocol = Protocol(**record["settings"]["protocol"] | {"max_epochs": 1})
-    seed = record["runs"][0]["seed"]
-    again = train(
-        cell.model, load(cell.data), learning_rates=[record["search"]["chosen"]], seeds=[seed], protocol=protocol
-    )
-    assert again.histories[0].valid == pytest.approx(record["runs"][0]["curve"]["valid"][:2], rel=1e-3)
+@pytest.mark.parametrize("options", [{"units": ("rnn",)}, {"variants": ("half",)}, {"sizes": ("large",)}])
+def test_a_grid_of_unknown_parts_lists_the_known_ones(options: dict):
+    with pytest.raises(ValueError, match="it knows .*(gru|no_reset|same_parameters)"):
+        grid(("components",), **options)
 
 
-@pytest.mark.slow
-def test_records_are_not_made_twice_nor_overwritten(undisturbed, tmp_path, monkeypatch):
-    for record, _ in undisturbed.values():
-        records.write(record, tmp_path)
-    monkeypatch.setattr(study, "run_trial", lambda *a: pytest.fail("a finished cell was run again"))
-    assert list(run(TRIAL, tmp_path)) == []
-    longer = [Trial("paper", "bach_chorales", "gru", max_epochs=3)]
-    with pytest.raises(records.RecordError, match="other settings"):
-        list(run(longer, tmp_path))
+@pytest.mark.parametrize("cap", [0, -1, 1.5, True])
+def test_a_cap_that_is_no_number_of_epochs_is_refused(cap: object):
+    with pytest.raises(ValueError, match="max_epochs must be an integer of at least 1"):
+        Trial("paper", "nottingham", "gru", max_epochs=cap)
 
 
-SCRIPT = """
-    import sys
-    from pathlib import Path
-    from gatedrnn.study import Trial, run
-    if __name__ == "__main__":
-        cells = [Trial("paper", "bach_chorales", unit, max_epochs=2) for unit in ("gru", "lstm")]
-        for cell in run(cells, Path({out!r}), work=Path({work!r}), workers=2, progress=False):
-            print("finished", cell, flush=True)
-"""
+def test_the_components_are_every_variant_at_both_sizes():
+    trials = grid(("components",), ("nottingham",), ("gru", "lstm"), study.ALL_VARIANTS, study.SIZES)
+    assert len(trials) == len(set(trials)) and set(trials) <= set(study.FURTHER)
+    for unit in ("gru", "lstm"):
+        mine = [trial for trial in trials if trial.unit == unit]
+        assert {trial.variant for trial in mine} == set(VARIANTS[unit])
+        full = next(trial for trial in mine if trial.label == "full").model
+        for trial in mine:
+            if trial.size == "same_hidden":
+                assert trial.model.hidden_size == full.hidden_size
+            else:
+                assert trial.model.num_recurrent_parameters != full.num_recurrent_parameters or trial.variant == "full"
+                assert trial.model.num_recurrent_parameters / full.num_recurrent_parameters == pytest.approx(
+                    1, abs=0.03
+                )
 
 
-@pytest.mark.slow
-def test_a_killed_study_goes_on_to_the_same_records(undisturbed, tmp_path):
-    work, out = tmp_path / "work", tmp_path / "out"
-    script = tmp_path / "study.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(out=str(out), work=str(work)))
-    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(work.glob("*_search_*.npz")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(work.glob("*.npz")) and not list(out.rglob("*.json")), "killed too late or too early"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=240)
-    assert sorted(done.stdout.split("\n")[:2]) == [f"finished {cell}" for cell in TRIAL]
-    for cell in TRIAL:
-        found = records.read(records.path_of(out, cell.column, cell.data, cell.unit))
-        assert numbers(found) == numbers(undisturbed[str(cell)][0])
-    assert not list(work.glob("*.npz")), "checkpoints of finished cells are left behind"
-    again = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=60)
-    assert again.stdout == ""
+def test_the_list_names_everything_and_says_what_a_column_is():
+    shown = study.listed()
+    for name in (*COLUMNS, *study.EPOCHS, *study.ALL_VARIANTS, *study.SIZES):
+        assert name in shown
+    assert all(column.about for column in COLUMNS.values())
 
 
-@pytest.mark.slow
-def test_on_dask_a_cell_survives_its_worker(undisturbed, tmp_path):
-    """A real scheduler and two workers on this machine; the worker that holds a cell is killed midway."""
-    pytest.importorskip("distributed", reason="the study extra is not installed")
-    work, out, contact = tmp_path / "work", tmp_path / "out", tmp_path / "scheduler.json"
-    host = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(contact)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    any_port = ["--port", "0", "--dashboard-address", ":0"]
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *any_port, *host]
-    processes = [subprocess.Popen(command, **quiet)]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", *host]
-    processes += [subprocess.Popen([*worker, "--name", name], **quiet) for name in ("first", "second")]
-    try:
-        while not (contact.is_file() and contact.read_text()):
-            time.sleep(0.1)
-        address = json.loads(contact.read_text())["address"]
-        cells = run(TRIAL[:1], out, scheduler=address, work=work, progress=False)
-        from distributed import Client
-
-        with Client(address, timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
-            import threading
-
-            finished = []
-            thread = threading.Thread(target=lambda: finished.extend(cells))
-            thread.start()
-            deadline = time.monotonic() + 120
-            while not list(work.glob("*_search_*.npz")) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            busy = [name for name, tasks in client.processing().items() if tasks]
-            names = {address: info["name"] for address, info in client.scheduler_info()["workers"].items()}
-            processes[1 + ("first", "second").index(names[busy[0]])].kill()
-            thread.join(timeout=200)
-        assert finished == TRIAL[:1]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    found = records.read(records.path_of(out, "paper", "bach_chorales", "gru"))
-    assert numbers(found) == numbers(undisturbed[str(TRIAL[0])][0])
-
-
-def test_a_scheduler_without_dask_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"gatedrnn\[study\]"):
-        list(run(TRIAL[:1], tmp_path, scheduler="tcp://127.0.0.1:1"))
+@pytest.mark.parametrize(
+    "content",
+    [{"theta": "text"}, {"theta": 3}, {"other": 0}, {"theta": 2}, {"theta": "nan"}, {"theta": np.float64}],
+    ids=str,
+)
+def test_kept_parameters_that_are_none_are_refused(tmp_path: Path, content: dict):
+    trial = Trial("paper", "nottingham", "gru")
+    whole = np.random.default_rng(0).random(trial.model.num_parameters, np.float32)
+    bad = {
+        "text": np.array(["a"]),
+        3: whole[:3],
+        0: whole,
+        2: whole[None],
+        "nan": whole + np.nan,
+        np.float64: whole + 0.0,
+    }
+    ((name, how),) = content.items()
+    path = study.parameters_path(tmp_path, trial)
+    path.parent.mkdir()
+    np.savez(path, **{name: bad[how] if how is not np.float64 else whole.astype(np.float64)})
+    with pytest.raises(ValueError, match="does not hold the parameters of paper/nottingham/gru"):
+        study.kept(trial, tmp_path)
+    study.save_parameters(trial, whole, tmp_path)
+    assert study.kept(trial, tmp_path).shape == (1, len(whole))

@@ -166,32 +166,48 @@ RESULTS = Annotated[Path, typer.Option("--results", help="folder of the records"
 def study(
     data: Annotated[list[str] | None, typer.Option(help="a data set of the study; repeat for several")] = None,
     unit: Annotated[list[str] | None, typer.Option(help="tanh, gru or lstm; repeat for several")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="paper, today; trials: longer, single, no_noise, informed, wide")
-    ] = None,
+    column: Annotated[list[str] | None, typer.Option(help="a way of training: see --list; repeat for several")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="a unit without a part: see --list; or `all`")] = None,
+    size: Annotated[list[str] | None, typer.Option(help="of a variant: same_hidden, same_parameters; or `all`")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="local processes, a core each")] = 2,
-    scheduler: Annotated[str | None, typer.Option(help="tcp://... of a Dask cluster to run on instead")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="tcp://... of a Dask cluster to run on instead. A scheduler runs whatever reaches its port, as "
+            "whoever started it: keep it in a closed network, or use Dask's TLS (tls://...)"
+        ),
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="a lower cap, for a trial")] = None,
     results: RESULTS = Path("book/results"),
+    known: Annotated[bool, typer.Option("--list", help="list columns, data sets, variants; run nothing")] = False,
 ) -> None:
-    """Run the paper's grid, or a part of it; cells that have a record are left as they are.
+    """Run the paper's grid, or a part of it; trials that have a record are left as they are.
 
-    A cell that was interrupted goes on from its last checkpoint: give the same command again.
+    A trial that was interrupted goes on from its last checkpoint: give the same command again. Several commands may
+    share a grid: none takes a trial that another is running.
 
     \b
+    gatedrnn study --list
     gatedrnn study --column paper --data jsb_chorales
-    gatedrnn study --unit gru --workers 2
+    gatedrnn study --column components --data nottingham --unit gru --variant all --size all
     gatedrnn study --data bach_chorales --max-epochs 2 --results trial
     gatedrnn study --scheduler tcp://127.0.0.1:8786
     """
-    from . import study as grid
+    from . import study as declared
 
-    chosen = {"columns": column, "data": data, "units": unit}
-    cells = grid.grid(**{name: tuple(value) for name, value in chosen.items() if value}, max_epochs=max_epochs)
-    print(f"{len(cells)} cells, records in {results}", flush=True)
-    for cell in grid.run(cells, results, device=device, workers=workers, scheduler=scheduler):
-        print(f"{cell}: recorded", flush=True)
+    if known:
+        print(declared.listed())
+        return
+    every = {"variants": declared.ALL_VARIANTS, "sizes": declared.SIZES}
+    chosen = {"columns": column, "data": data, "units": unit, "variants": variant, "sizes": size}
+    chosen |= {name: every[name] for name in every if chosen[name] == ["all"]}
+    trials = declared.grid(**{name: tuple(value) for name, value in chosen.items() if value}, max_epochs=max_epochs)
+    from . import runner
+
+    print(f"{len(trials)} trials, records in {results}", flush=True)
+    for trial in runner.run(trials, results, device=device, workers=workers, scheduler=scheduler):
+        print(f"{trial}: recorded", flush=True)
 
 
 @app.command()

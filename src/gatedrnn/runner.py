@@ -1,0 +1,346 @@
+"""Running the trials of `gatedrnn.study`: each once, none lost to an interruption, none run twice at the same time.
+
+A trial runs in a process of its own, or on a Dask cluster. Its state is kept after each validation, so that it goes on
+from there however it ended, and its record is written last: a trial with a record is finished. While a trial runs, its
+lock is held; a second command that comes upon it leaves it to the first and takes another. The system lets go of a
+lock when its process ends, however that ends. Workers end with the process that started them.
+"""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from multiprocessing import connection
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from . import files, records
+from .batching import count_steps
+from .datasets import load
+from .evaluation import Scorer
+from .recurrence import engine_for
+from .study import COLUMNS, SEARCH_SEED, Trial, path_of, same_settings, save_parameters
+from .training import check_device, train
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+Done = tuple[dict, np.ndarray]  # a record, and the parameters that are kept with it
+PATIENCE = 60  # seconds, for a scheduler that has no worker yet
+
+
+def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progress: bool = False) -> Done:
+    """Run one trial to its end, or go on with it: its record, and the best parameters (N,) of its first seed.
+
+    work : the folder of the checkpoints, by default in the cache directory. They are named by the trial's settings, so
+    a change of settings starts afresh, and are deleted by `run` when the record is safe.
+    """
+    column, settings, model = COLUMNS[trial.column], trial.settings, trial.model
+    dataset = load(trial.data, progress=progress)
+
+    def stage(name: str, members: list[dict[str, float]], seeds, rungs=()):
+        own = {key: [one[key] for one in members] for key in ("weight_noise", "dropout") if key in members[0]}
+        return train(
+            model,
+            dataset,
+            learning_rates=[one["learning_rate"] for one in members],
+            seeds=seeds,
+            protocol=trial.protocol,
+            device=device,
+            checkpoint=checkpoint(trial, name, work),
+            progress=progress,
+            on_nan=settings["on_nan"],
+            rungs=rungs,
+            **own,
+        )
+
+    candidates, choice = column.candidates, []
+    search = stage("search", candidates, [SEARCH_SEED] * len(candidates), settings["rungs"])
+    reached = [history.best_valid for history in search.histories]
+    chosen = search.best()
+    if column.again:
+        few = np.argsort(reached)[: column.again].tolist()
+        members = [k for k in few for _ in column.others]
+        again = stage("choose", [candidates[k] for k in members], column.others * len(few))
+        means = np.array([history.best_valid for history in again.histories]).reshape(len(few), -1).mean(1)
+        chosen = few[int(means.argmin())]
+        choice = [
+            {"seed": history.seed, "hyperparameters": candidates[k], "curve": records.curve(history)}
+            for k, history in zip(members, again.histories, strict=True)
+        ]
+    final = stage("seeds", [candidates[chosen]] * len(column.seeds), column.seeds)
+    theta = final.theta.to(device)
+    scorers = {part: Scorer(model, getattr(dataset, part), theta.dtype, device) for part in ("train", "valid", "test")}
+    scores = {part: scorer.scores(theta) for part, scorer in scorers.items()}
+    nats = scorers["test"].totals(theta)[0]
+    runs = [
+        {
+            "seed": seed,
+            "hyperparameters": candidates[chosen],
+            "curve": records.curve(history),
+            "scores": {part: asdict(scores[part][p]) for part in scores},
+            "pieces": {"test": records.pieces(nats[p], scorers["test"].steps)},
+        }
+        for p, (seed, history) in enumerate(zip(column.seeds, final.histories, strict=True))
+    ]
+    engine = engine_for(model.parts(theta)["U"]).__name__.split(".")[-1]
+    record = {
+        "schema": records.SCHEMA,
+        "column": trial.column,
+        "data": trial.data,
+        "unit": trial.unit,
+        "settings": settings,
+        "parameters": {"recurrent": model.num_recurrent_parameters, "all": model.num_parameters},
+        "search": {
+            "chosen": candidates[chosen]["learning_rate"],
+            "candidates": candidates,
+            "curves": [records.curve(history) for history in search.histories],
+        },
+        "runs": runs,
+        "environment": records.environment(str(device), engine),
+    }
+    if trial.label != "full":
+        record |= {"variant": trial.label, "size": trial.size}
+    if choice:
+        record["choose"] = choice
+    return record, final.theta[0].numpy()
+
+
+def key(trial: Trial) -> str:
+    """A short name of all that decides a trial's numbers."""
+    told = json.dumps([trial.settings, repr(trial.model)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def checkpoint(trial: Trial, stage: str, work: Path | None = None) -> Path:
+    """Where a stage of a trial keeps its state: a name that changes with the settings."""
+    name = f"{str(trial).replace('/', '_')}_{stage}_{key(trial)}.npz"
+    return files.target(f"study/{name}") if work is None else Path(work) / name
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file while the block runs; False where another process holds it. It is removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # who held it until now may have removed the file: then others lock a new one
+            mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            mine = False
+        try:
+            yield mine
+        finally:
+            if mine:
+                with suppress(OSError):  # Windows does not remove an open file
+                    path.unlink()
+
+
+def run(
+    trials: list[Trial],
+    folder: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    scheduler: str | None = None,
+    work: Path | None = None,
+    progress: bool = True,
+) -> Iterator[Trial]:
+    """Run the trials that have no record under `folder` yet; yields each as its record is written.
+
+    workers : local processes, one thread each. scheduler : the address of a Dask cluster to send the trials to instead;
+    if its workers share `work` with each other, a trial whose worker dies goes on from its checkpoint on another. A
+    scheduler runs whatever reaches its port, as whoever started it: keep it in a closed network, or use Dask's TLS.
+    A trial that another process is running is left to that process.
+
+    One trial that fails ends the run at once, and so does an interruption; the next run goes on from the checkpoints.
+    Raises records.RecordError for a record that was made with other settings: it is not overwritten; ValueError for a
+    device that is not here, and for a scheduler where Dask is not installed; OSError (ChildProcessError,
+    ConnectionError, TimeoutError) for a worker or a cluster that is lost.
+    """
+    if scheduler is None:
+        check_device(device)
+    todo = []
+    for trial in trials:
+        path = path_of(trial, folder)
+        if not path.exists():
+            todo.append(trial)
+        elif not same_settings(records.read(path)["settings"], trial.settings):
+            raise records.RecordError(f"{path} was made with other settings: move it away to run {trial} anew")
+    if not todo:
+        return
+    for name in {trial.data for trial in todo}:
+        load(name, progress=progress)  # fetched once, before the workers need it
+    todo.sort(key=_cost, reverse=True)  # the longest first, so that none is left alone at the end
+    bar = tqdm(total=sum(map(_cost, todo)), desc="study (at most)", unit="steps", unit_scale=True, disable=None)
+
+    def claimed() -> Iterator[tuple[Trial, ExitStack]]:
+        """The trials that are free when their turn comes, each with its lock."""
+        for trial in todo:
+            with ExitStack() as lock:
+                free = lock.enter_context(locked(checkpoint(trial, "lock", work).with_suffix(".lock")))
+                if free and not path_of(trial, folder).exists():
+                    yield trial, lock.pop_all()
+                else:
+                    bar.write(f"{trial}: left to another process, which is running it or has just run it")
+
+    with bar:
+        if scheduler is None:
+            alone = progress and workers == 1  # only then is the terminal free for a bar of the trial's own
+            results = _local(claimed(), workers, device, work, alone)
+        else:
+            results = _on_dask(claimed(), scheduler, device, work)
+        for trial, (record, theta) in results:
+            save_parameters(trial, theta, folder)
+            records.write(record, folder)  # last: a trial with a record is finished, and is not run again
+            states = checkpoint(trial, "*", work).with_suffix(".*npz")  # also a member's own, KEY.0.npz
+            for file in states.parent.glob(states.name):
+                file.unlink(missing_ok=True)
+            bar.update(_cost(trial))
+            yield trial
+
+
+def _cost(trial: Trial) -> int:
+    """Time steps that a trial trains on if nothing stops early: what the progress bar counts."""
+    column = COLUMNS[trial.column]
+    members = len(column.candidates) + column.again * len(column.others) + len(column.seeds)
+    return sum(map(count_steps, load(trial.data, progress=False).train)) * trial.protocol.max_epochs * members
+
+
+Claims = Iterator[tuple[Trial, ExitStack]]
+
+
+def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Done]]:
+    """Each trial with what `run_trial` returns for it, as they finish: a process a trial, `workers` at a time."""
+    context = multiprocessing.get_context("spawn")
+    running: dict = {}
+    try:
+        while True:
+            while len(running) < workers and (claim := next(claims, None)):
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(theirs, claim[0], *arguments), daemon=True)
+                running[ours] = (process, *claim)
+                with _deaf():  # an interruption of all processes at once: the worker is ended by this one
+                    process.start()
+                theirs.close()
+            if not running:
+                return
+            for pipe in connection.wait(list(running)):
+                process, trial, lock = running[pipe]
+                try:
+                    done = pipe.recv()
+                except EOFError:
+                    process.join()
+                    raise ChildProcessError(
+                        f"the process of {trial} was ended (exit code {process.exitcode}), for want of memory perhaps: "
+                        "the same command goes on from its checkpoint"
+                    ) from None
+                if isinstance(done, Exception):
+                    raise done
+                with lock:  # until the record is written
+                    yield trial, done
+                process.join()
+                del running[pipe]
+    finally:
+        for process, _, lock in running.values():
+            if process.pid:
+                process.kill()  # a checkpoint is written whole or not at all
+                process.join()
+            lock.close()
+
+
+def _work(pipe, trial: Trial, *arguments) -> None:
+    """What a worker does: run one trial, and hand over its result or its error; it ends when its parent ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    try:
+        pipe.send(run_trial(trial, *arguments))
+    except Exception as error:
+        try:
+            pipe.send(error)
+        except Exception:  # one that cannot travel
+            pipe.send(RuntimeError(f"{trial}: {error!r}"))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _on_dask(claims: Claims, scheduler: str, *arguments) -> Iterator[tuple[Trial, Done]]:
+    """Each trial with what `run_trial` returns for it, as they finish: on a cluster. Its troubles become a sentence."""
+    try:
+        from distributed import Client, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
+    except ImportError as error:
+        raise ValueError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost cluster is a page long
+    lost = f"the scheduler at {scheduler} cannot be reached"
+    try:
+        client = Client(scheduler, timeout=PATIENCE // 4)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"{lost}: name a running one, tcp://HOST:PORT") from error
+    locks: dict = {}
+    try:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`"
+            ) from error
+        for trial, lock in claims:
+            # named by the settings too: another study on the same scheduler may have a trial of the same name
+            name = f"gatedrnn-{trial}-{key(trial)}"
+            locks[client.submit(_quietly, trial, *arguments, key=name, pure=False)] = trial, lock
+        for future in as_completed(locks):
+            trial, lock = locks[future]
+            try:
+                done = future.result()
+            except KilledWorker as error:
+                raise ChildProcessError(
+                    f"several workers died, one after the other, while they ran {trial}, for want of memory perhaps: "
+                    "the same command goes on from its checkpoint"
+                ) from error
+            with lock:
+                yield trial, done
+    except (CommClosedError, *_cancelled()) as error:
+        raise ConnectionError(f"{lost} any more: start it and its workers, and give the same command again") from error
+    finally:
+        for _, lock in locks.values():
+            lock.close()
+        client.close(timeout=2)
+
+
+def _quietly(trial: Trial, device: str, work: Path | None) -> Done:
+    """`run_trial` without a bar, on a worker of the cluster."""
+    return run_trial(trial, device, work)
+
+
+def _cancelled() -> tuple[type[BaseException], ...]:
+    """How a future says that its scheduler has gone."""
+    from concurrent.futures import CancelledError
+
+    from distributed.client import FutureCancelledError
+
+    return CancelledError, FutureCancelledError
