@@ -169,4 +169,5 @@ class Network:
 def _model(about: dict) -> SequenceModel:
     """The description that `Network.save` wrote as JSON."""
     output = dict(about["output"])
-    return SequenceModel(**about | {"output": OUTPUTS[output.pop("name")](**output)})
+    held = tuple((gate, how) for gate, how in about["held"])
+    return SequenceModel(**about | {"output": OUTPUTS[output.pop("name")](**output), "held": held})
