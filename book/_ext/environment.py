@@ -1,4 +1,4 @@
-"""Sphinx extension: the directive `{environment}`, a table of the versions that built the book."""
+"""Sphinx extension: the directive `{environment}`, a table of the machine and the versions that built the book."""
 
 import platform
 from importlib.metadata import requires, version
@@ -7,6 +7,8 @@ from docutils import nodes
 from packaging.requirements import Requirement
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from gatedrnn import records
 
 
 def direct_dependencies(*extras: str) -> set[str]:
@@ -21,13 +23,15 @@ def direct_dependencies(*extras: str) -> set[str]:
 
 
 class Environment(SphinxDirective):
-    """A two-column table: software and version, read from the environment that runs the build."""
+    """A two-column table, read from the environment that runs the build: the machine, then software and version."""
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
-        rows = [("Python", platform.python_version()), ("gatedrnn", version("gatedrnn"))]
+        machine = records.environment("cpu")
+        rows = [("processor", f"{machine['processor']}, {machine['cores']} cores"), ("system", platform.system())]
+        rows += [("Python", platform.python_version()), ("gatedrnn", version("gatedrnn"))]
         rows += [(name, version(name)) for name in sorted(direct_dependencies("book"), key=str.lower)]
-        lines = ["| software | version |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)]
+        lines = ["| part | version |", "|---|---|", *(f"| {name} | {number} |" for name, number in rows)]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
