@@ -20,3 +20,5 @@ def test_opens_without_an_error(page: Page, url: Callable[[str], str], name: str
     page.goto(url(name))
     assert page.locator("article h1").first.inner_text()
     assert page.evaluate(UNSET) == []
+    hidden = "[...document.querySelectorAll('figcaption')].filter(c => getComputedStyle(c).display == 'none').length"
+    assert page.evaluate(hidden) == 0, "a caption that nobody sees"
