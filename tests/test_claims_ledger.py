@@ -127,6 +127,11 @@ def test_verdicts_come_from_the_records(ledger, found):
             ledger.verdict(asked, found)
 
 
+def test_a_witness_is_shown_in_words(ledger):
+    assert ledger.witness("tests/test_cells.py::test_gru_limits") == "gru limits (test_cells)"
+    assert ledger.witness("notebooks/08_use_it#c8-run-checked") == "cell c8-run-checked"
+
+
 def test_every_verdict_can_be_written(ledger, found):
     text = ledger.markdown(ledger.read(), found)
     assert text.count("\n| ") == len(entries(ledger)) + len(ledger.read())  # a line each, and the heads

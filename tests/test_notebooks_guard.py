@@ -103,6 +103,10 @@ def test_figures_have_caption_label_and_description(notebook: nbformat.NotebookN
     assert len(labels) == len(set(labels))
 
 
+def test_a_quiz_opens_as_one(notebook: nbformat.NotebookNode):
+    assert not re.findall(r"(?m)^```\{quiz\}.*`.*$", markdown(notebook)), "code in the first line ends the fence"
+
+
 def test_glued_values_exist(notebook: nbformat.NotebookNode):
     used = set(re.findall(r"\{glue(?::\w+)?\}`([^`:]+)", markdown(notebook)))
     stored = {

@@ -58,17 +58,29 @@ def recorded(column: str, found: comparison.Found) -> str:
     return "recorded" if there == len(declared) else f"being measured: {there} of {len(declared)} trials recorded"
 
 
+def witness(target: str) -> str:
+    """A test or a cell in words that can be broken over lines.
+
+    >>> witness("tests/test_cells.py::test_gru_limits")
+    'gru limits (test_cells)'
+    """
+    file, _, test = target.partition("::")
+    if test:
+        return f"{test.removeprefix('test_').replace('_', ' ')} ({Path(file).stem})"
+    return f"cell {target.partition('#')[2]}" if "#" in target else target
+
+
 def markdown(topics: dict[str, list[dict]], found: comparison.Found) -> str:
     """The tables, a section a topic."""
     lines = []
     for topic, entries in topics.items():
-        lines += [f"## {topic}", "", "| claim | said by | in this book | held by | verdict |", "|---|---|---|---|---|"]
+        lines += [f"## {topic}", "", "| claim | verdict | in this book | held by |", "|---|---|---|---|"]
         for entry in entries:
             page, _, label = entry["page"].partition("#")
             where = f"{{doc}}`/{page}`" + (f", {{numref}}`{label}`" if label else "")
-            held = "<br>".join(f"`{target}`" for target in entry["held"])
+            held = "<br>".join(map(witness, entry["held"]))
             says = f"**{verdict(entry['verdict'], found)}**" + (f". {entry['note']}" if "note" in entry else "")
-            lines.append(f"| {entry['claim']} | {entry['by']} | {where} | {held} | {says} |")
+            lines.append(f"| {entry['claim']} *({entry['by']})* | {says} | {where} | {held} |")
         lines.append("")
     return "\n".join(lines)
 
