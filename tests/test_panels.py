@@ -7,6 +7,7 @@ import sys
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -287,3 +288,36 @@ def test_a_logarithmic_axis_has_ticks_over_a_decade_and_over_many():
 def test_panels_need_no_torch():
     code = "import sys, gatedrnn.panels; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FRAME = pd.DataFrame({"GRU": [8.471, 3.0, None], "LSTM": [8.474, 2.5, 1.0]}, index=["JSB", "Nottingham", "<other>"])
+
+
+def test_a_table_marks_the_best_of_a_column_or_a_row_by_what_is_read():
+    assert panels.table(FRAME, best="min").best == {(1, 1), (2, 2)}
+    assert panels.table(FRAME, best="min", by="row").best == {(0, 1), (0, 2), (1, 2)}  # 8.47 twice; one number: no best
+    assert panels.table(FRAME, best={"LSTM": "max"}).best == {(0, 2)}
+    assert panels.table(FRAME).best == frozenset()
+
+
+def test_a_table_is_set_with_its_caption_and_what_is_missing():
+    tree = BeautifulSoup(
+        panels.table(FRAME, best="min", digits={"GRU": 3}, caption="a < b")._repr_html_(), "html.parser"
+    )
+    assert tree.caption.string == "a < b"
+    assert [cell.string for cell in tree.tbody.find_all("th")] == list(FRAME.index)
+    assert [cell.get_text() for cell in tree.find_all("td")] == ["8.471", "8.47", "3.000", "2.50", "–", "1.00"]
+    assert [mark.string for mark in tree.find_all("strong")] == ["3.000", "1.00"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"best": "lowest"}, "best is 'min' or 'max', not 'lowest'"),
+        ({"best": {"tanh": "min"}}, "no column tanh: it has GRU, LSTM"),
+        ({"best": {"GRU": "min"}, "by": "row"}, "by is 'column'"),
+    ],
+)
+def test_a_table_says_what_is_wrong(options, words):
+    with pytest.raises(ValueError, match=words):
+        panels.table(FRAME, **options)

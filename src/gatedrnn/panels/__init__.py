@@ -12,15 +12,18 @@ Each function makes one `Panel` from arrays and belongs at the end of a cell:
 | `explorer` | `explorer(rows, ("data", "average", "column"), best="lowest", xlabel="nats a step")` |
 | `gate_map` | `gate_map("gru", gates, roll)` |
 
-All take `title`, `alt` (what a screen reader says of the picture), `caption` (or, for a number, the cell's figure
-metadata) and `name`, the panel's id, by default the title in small letters: `page.html#p=NAME:KEY=VALUE,...` opens a
-page with the panel in that state. The HTML holds a picture, its data as JSON and, where there is sound, native players.
-`book/_static/panels.js` makes it move; in print and without script the picture stays.
+All panels take `title`, `alt` (what a screen reader says of the picture), `caption` (or, for a number, the cell's
+figure metadata) and `name`, the panel's id, by default the title in small letters: `page.html#p=NAME:KEY=VALUE,...`
+opens a page with the panel in that state. The HTML holds a picture, its data as JSON and, where there is sound, native
+players. `book/_static/panels.js` makes it move; in print and without script the picture stays.
+
+`table(frame, best="min", caption="...")`, no panel, sets a frame as a table of the book.
 """
 
 from .charts import explorer, latch, slider
 from .gates import gate_map, stepper
 from .listening import listen, listen_wave
 from .panel import Panel
+from .tables import Table, table
 
-__all__ = ["Panel", "explorer", "gate_map", "latch", "listen", "listen_wave", "slider", "stepper"]
+__all__ = ["Panel", "Table", "explorer", "gate_map", "latch", "listen", "listen_wave", "slider", "stepper", "table"]
