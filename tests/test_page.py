@@ -2,10 +2,16 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+
+from gatedrnn import datasets
+from gatedrnn.datasets import Dataset
+from gatedrnn.files import DataError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -15,6 +21,7 @@ formulas = pytest.importorskip("formulas")
 landing = pytest.importorskip("landing")
 page = pytest.importorskip("page")
 previews = pytest.importorskip("previews")
+shipped = pytest.importorskip("shipped")
 
 
 def soup(html: str) -> BeautifulSoup:
@@ -110,3 +117,59 @@ def test_scripts_go_where_they_are_used():
 def test_prose_keeps_the_sections_it_stands_in():
     tree = soup('<section id="a"><h1>One</h1><p>x &lt; y</p><section id="b"><p>two</p></section></section>')
     assert previews.prose(tree) == '<section id="a">Onex &lt; y<section id="b">two</section></section>'
+
+
+def test_a_script_is_shipped_without_comments_and_with_its_strings():
+    source = """/* What it does */
+const a = "// no comment",  b = `x  ${ 1 + 1 }`; // one
+const c = a.replace(/[/"]  /g, '') ; /* two */
+const f = (x) => {
+  const y = x - -1;
+  return y / 2 + ' a  b ';
+};
+"""
+    slim = shipped.slim_script(source)
+    assert slim == (
+        """const a="// no comment",b=`x  ${ 1 + 1 }`,c=a.replace(/[/"]  /g,''),"""
+        """f=(x)=>{const y=x - -1;return y/2+' a  b '};"""
+    )
+
+
+@pytest.mark.parametrize("name", ["book.js", "panels.js"])
+def test_the_shipped_scripts_can_be_read(name: str):
+    from py_mini_racer import MiniRacer
+
+    source = (shipped.OWN / name).read_text(encoding="utf8")
+    with MiniRacer() as engine:  # as the body of a function: read, and not run
+        assert engine.eval(f"(() => {{{shipped.slim_script(source)}\n}}, 1)") == 1
+
+
+def test_a_style_is_shipped_without_what_means_nothing():
+    source = (
+        'a  > b,\nc { /* no */ margin: -0.5rem 0 0.25em !important; font: 1rem "A  B"; }\n@media print { d { e: f; } }'
+    )
+    slim = 'a>b,c{margin:-.5rem 0 .25em!important;font:1rem "A B"}@media print{d{e:f}}'
+    assert shipped.slim_style(source) == slim
+
+
+def test_the_landing_page_lets_the_kept_networks_go_on(monkeypatch: pytest.MonkeyPatch):
+    roll = np.zeros((48, 88), dtype=np.uint8)
+    roll[:, [39, 43, 46]] = 1
+    data = Dataset("bach_chorales", "music", (), (), (roll,) * 49, 0.5, "", "")
+    monkeypatch.setattr(datasets, "load", lambda name, progress: data)
+    monkeypatch.setattr(landing, "STEPS", 20)
+    results = ROOT / "book" / "results" / "paper"
+    panel = landing.continuations({unit: results / f"bach_chorales_{unit}.npz" for unit in ("tanh", "gru")})
+    assert panel.data["voices"] == ["Bach", "tanh", "GRU"] and panel.data["seconds"] == [10, 10, 10]
+    assert len(soup(panel.picture).select(".voice path.given")) == 3
+
+
+def test_without_the_data_the_landing_page_is_built_without_music(monkeypatch: pytest.MonkeyPatch):
+    def none(parameters):
+        raise DataError("no chorales here")
+
+    monkeypatch.setattr(landing, "continuations", none)
+    directive = object.__new__(landing.Continuations)
+    env = SimpleNamespace(app=SimpleNamespace(srcdir=ROOT), note_dependency=lambda path: None)
+    directive.state = SimpleNamespace(document=SimpleNamespace(settings=SimpleNamespace(env=env)))
+    assert directive.run() == []

@@ -1,6 +1,7 @@
-"""Sphinx extension: the landing page's directives `{verdicts}` and `{citation}`.
+"""Sphinx extension: the landing page's directives `{continuations}`, `{verdicts}` and `{citation}`.
 
-Both are made when the book is built: the verdicts from the records of finished runs, the citation from CITATION.cff.
+All are made when the book is built: what is heard from the networks whose parameters are kept with the records, the
+verdicts from the records of finished runs, the citation from CITATION.cff.
 """
 
 from html import escape
@@ -9,9 +10,12 @@ from pathlib import Path
 from docutils import nodes
 from page import authors, citation
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from gatedrnn import claims, comparison
+from gatedrnn import claims, comparison, panels
+from gatedrnn.files import DataError, read_npz
+from gatedrnn.units import UNITS
 
 QUESTIONS = {
     "GRU better than tanh": "Is the GRU better than the tanh unit?",
@@ -27,6 +31,51 @@ ANSWERS = {
     claims.MISSING: ("open", "Not run yet"),
 }
 COLUMNS = {"paper": "the paper’s settings", "today": "today’s settings", "best": "the best settings found"}
+CHORALE, OPENING, STEPS, SEED = 48, 16, 48, 3  # those of chapter 6: a piece of the test set, and how it goes on
+
+
+def continuations(parameters: dict[str, Path]) -> panels.Panel:
+    """A chorale, and how each unit's kept network goes on after its opening. Raises DataError without the data set."""
+    import torch  # needed by this one panel alone
+
+    from gatedrnn.datasets import load
+    from gatedrnn.model import music_model
+    from gatedrnn.network import Network
+    from gatedrnn.sampling import sample_roll
+
+    data = load("bach_chorales", progress=False)
+    chorale = data.test[CHORALE][:STEPS]
+    rolls = {"Bach": chorale}
+    for unit, path in parameters.items():
+        theta = torch.from_numpy(read_npz(path)["theta"]).double()
+        network = Network(music_model(unit), theta)
+        drawn = sample_roll(network, STEPS - OPENING, opening=chorale[:OPENING], seed=SEED)
+        rolls[UNITS[unit].title] = drawn
+    return panels.listen(
+        rolls,
+        opening=OPENING,
+        step_seconds=data.step_seconds,
+        title="Sixteen chords by Bach, continued",
+        caption="Press play, then choose who goes on. Bach wrote the grey notes, and all three units have read them. "
+        "At the dashed line each is left alone, and draws every further chord itself.",
+    )
+
+
+class Continuations(SphinxDirective):
+    """The panel of `continuations`; left out, with a word in the build's log, where there is no data set."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the panel."""
+        folder = Path(self.env.app.srcdir) / "book" / "results" / "paper"
+        parameters = {unit: folder / f"bach_chorales_{unit}.npz" for unit in UNITS}
+        for path in parameters.values():
+            self.env.note_dependency(str(path))
+        try:
+            panel = continuations(parameters)
+        except DataError as error:
+            logging.getLogger(__name__).info("The landing page has no music: %s", error)
+            return []
+        return [nodes.raw("", panel._repr_html_(), format="html")]
 
 
 def bar(by_set: dict[str, str], settings: str) -> str:
@@ -89,6 +138,7 @@ class Citation(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
+    app.add_directive("continuations", Continuations)
     app.add_directive("verdicts", Verdicts)
     app.add_directive("citation", Citation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

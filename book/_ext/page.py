@@ -26,7 +26,6 @@ NEEDED_BY = {
     "mystnb": "cell_",
     "clipboard": 'class="highlight',
     "copybutton": 'class="highlight',
-    "panels": 'class="(?:[^"]* )?(?:panel|quiz)[ "]',
 }
 # Controls of the theme whose name does not contain what they show, and a landmark for the logo.
 NAMES = (

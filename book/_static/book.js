@@ -36,8 +36,7 @@
     let target = document.getElementById(id);
     if (!target) return null;
     if (target.matches("dt")) return `<strong>${target.textContent.replace("#", "")}</strong> ${target.nextElementSibling.innerHTML}`;
-    if (target.matches(".math")) return target.innerHTML;
-    if (target.matches(".exercise")) return target.innerHTML;
+    if (target.matches(".math, .exercise")) return target.innerHTML;
     target = target.closest("figure") || target.querySelector("figure");
     return target && target.innerHTML;
   };
@@ -70,9 +69,8 @@
     const html = await contentOf(link);
     if (!html || shownFor !== link) return;
     box.innerHTML = html;
-    box.querySelectorAll("[id]").forEach((tag) => tag.removeAttribute("id"));
-    box.querySelectorAll(".headerlink").forEach((tag) => tag.remove());
-    box.querySelectorAll("a").forEach((tag) => tag.replaceWith(...tag.childNodes));
+    for (const tag of box.querySelectorAll("[id]")) tag.removeAttribute("id");
+    for (const tag of box.querySelectorAll("a")) tag.replaceWith(...(tag.matches(".headerlink") ? [] : tag.childNodes));
     box.hidden = false;
     const at = link.getBoundingClientRect();
     const size = box.getBoundingClientRect();

@@ -1,5 +1,6 @@
 """One panel of each kind, made from data that the tests can compute anew."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,17 +158,19 @@ def make() -> dict[str, panels.Panel]:
 
 
 def page(body: str, static: Path, theme: str = "light", script: bool = True) -> str:
-    """A page that holds `body` as a page of the book would, with the book's own style and script inlined."""
-    css, js = ((static / f"panels.{kind}").read_text() for kind in ("css", "js"))
+    """A page that holds `body` as a page of the book would, with the book's styles and script inlined as shipped."""
+    sys.path.insert(0, str(static.parent / "_ext"))
+    from shipped import slim_script, slim_style
+
+    css = "".join(slim_style((static / f"{name}.css").read_text()) for name in ("book", "panels"))
+    js = slim_script((static / "panels.js").read_text())
     head = f"<style>{css}</style>" + (f"<script>{js}</script>" if script else "")
-    look = "body{max-width:685px;margin:1rem auto;padding:0 12px;font:16px/1.6 sans-serif;background:#fff;color:#222}"
-    look += "html[data-theme=dark] body{background:#121212;color:#ced6dd} html[data-theme=dark]{"
-    look += "--pst-color-text-base:#ced6dd;--pst-color-background:#121212;--pst-color-surface:#202020;"
-    look += "--pst-color-border:#48566b;--pst-color-text-muted:#9ca4af;color-scheme:dark}"
+    look = "body{max-width:685px;margin:1rem auto;padding:0 12px;font:16px/1.6 sans-serif;"
+    look += "background:var(--paper);color:var(--ink)}"
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Panels</title>'
         f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width"><style>{look}</style>{head}'
-        f"</head><body><main>{body}</main></body></html>"
+        f"</head><body><main><h1>Panels</h1>{body}</main></body></html>"
     )
 
 
