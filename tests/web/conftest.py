@@ -1,7 +1,7 @@
 """The built book in a browser: Debian's Chromium, driven by Playwright, reading files without a network.
 
 A test asks for `page` (one empty page of a desktop), or for `new_page` to choose: `new_page(color_scheme="dark")`,
-`new_page(viewport={"width": 390, "height": 844})`, `new_page(java_script_enabled=False)`; the arguments are those of
+`new_page(viewport=PHONE)`, `new_page(java_script_enabled=False)`; the arguments are those of
 Playwright's `Browser.new_context`. `url("notebooks/03_gru_cell")` is the address of a built page. A test fails when one
 of its pages reports an error of a script, asks for a file that is not there, or asks for anything outside the book.
 """
@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from browsing import DESK, watched
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -71,28 +73,18 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open an empty page without a network; the test fails in the end when one of its pages reported an error."""
-    problems, contexts = [], []
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
-        page.on("console", lambda message: message.type == "error" and problems.append(f"{page.url}: {message.text}"))
-        page.on("requestfailed", lambda request: problems.append(f"{page.url}: {request.url} was not found"))
-
-    def open_page(**options) -> Page:
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        context.on("page", watch)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
+    with watched(browser) as (open_page, problems):
+        yield open_page
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's script, from the package that brings it."""
+    return (Path(find_spec("axe_playwright_python").origin).parent / "axe.min.js").read_text(encoding="utf8")
 
 
 @pytest.fixture
 def page(new_page: Callable[..., Page]) -> Page:
     """An empty page as on a desktop."""
-    return new_page(viewport={"width": 1280, "height": 900})
+    return new_page(viewport=DESK)

@@ -1,24 +1,100 @@
-"""Each page of the book opens from a file, without a network, with every formula set."""
+"""Each page of the book, visited once: what it loads, whether it fits the screen, and what axe-core finds."""
 
-from collections.abc import Callable
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Page
+from browsing import DESK, PHONE, watched
+from playwright.sync_api import Browser
 
 TOC = yaml.safe_load((Path(__file__).resolve().parents[2] / "_toc.yml").read_text(encoding="utf8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+# A page with the scripts, styles and pictures that it loads, in bytes; sounds are loaded when they are played.
+HEAVIEST = 2_000_000
+# Of axe-core's rules, those that other programs' markup violates, and why they stay.
+ALLOWED = {
+    "aria-required-children": "Sphinx marks the list of citations so",
+    "aria-allowed-role": "Sphinx gives the entries of the bibliography doc-biblioentry",
+    "aria-deprecated-role": "the same entries",
+    "empty-table-header": "axe-core does not read MathML, and some heads of columns are a symbol",
+    "region": "the theme's search dialogue and button to the top lie outside its landmarks",
+}
 UNSET = """[...document.querySelectorAll('.math')].filter(m => {
     const set = m.querySelector('math'), size = set?.getBoundingClientRect();
     return !set || set.querySelector('merror') || (m.checkVisibility() && (size.width < 2 || size.height < 2));
 }).map(m => m.textContent)"""
+HIDDEN = """[...document.querySelectorAll('figcaption')].filter(
+    caption => getComputedStyle(caption).display == 'none').map(caption => caption.textContent)"""
+WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+IDS = "[...document.querySelectorAll('[id]')].map(tag => tag.id)"
+# With preload axe-core asks for the style sheets anew, which a page on a disk may not.
+FOUND = "axe.run({preload: false}).then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html]))"
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_opens_without_an_error(page: Page, url: Callable[[str], str], name: str):
-    page.goto(url(name))
-    assert page.locator("article h1").first.inner_text()
-    assert page.evaluate(UNSET) == []
-    hidden = "[...document.querySelectorAll('figcaption')].filter(c => getComputedStyle(c).display == 'none').length"
-    assert page.evaluate(hidden) == 0, "a caption that nobody sees"
+@dataclass(frozen=True)
+class Seen:
+    """What one visit found."""
+
+    heading: str
+    sizes: dict[str, int]
+    unset: list[str]
+    hidden: list[str]
+    ids: list[str]
+    wider: dict[str, int]
+    violations: dict[str, list]
+    problems: list[str]
+
+
+@pytest.fixture(scope="module", params=[*PAGES, "search"])
+def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str) -> Seen:
+    """One visit: on a desktop by day, with everything unfolded by day and by night, on a phone."""
+    with watched(browser) as (open_page, problems):
+        page, loaded = open_page(viewport=DESK), []
+        page.on("requestfinished", lambda asked: loaded.append(asked.url.split("?")[0].removeprefix("file://")))
+        page.goto((book / f"{request.param}.html").as_uri())
+        files = {Path(urllib.request.url2pathname(address)) for address in loaded}
+        heading, hidden = page.locator("h1").first.inner_text(), page.evaluate(HIDDEN)
+        unset, ids = page.evaluate(UNSET), page.evaluate(IDS)
+        wider, violations = {"desktop": page.evaluate(WIDER)}, {}
+        page.evaluate("document.querySelectorAll('details').forEach(details => (details.open = true))")
+        page.evaluate(axe)
+        for theme in ("light", "dark"):
+            page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            violations[theme] = page.evaluate(FOUND)
+        page.set_viewport_size(PHONE)
+        wider["phone"] = page.evaluate(WIDER)
+    sizes = {file.name: file.stat().st_size for file in files if file.suffix != ".mp3"}
+    return Seen(heading, sizes, unset, hidden, ids, wider, violations, problems)
+
+
+def test_opens_without_an_error(seen: Seen):
+    assert seen.heading and seen.problems == []
+
+
+def test_every_formula_is_set(seen: Seen):
+    assert seen.unset == []
+
+
+def test_every_figure_shows_its_caption(seen: Seen):
+    assert seen.hidden == []
+
+
+def test_weight(seen: Seen):
+    assert sum(seen.sizes.values()) < HEAVIEST, Counter(seen.sizes).most_common(5)
+
+
+def test_no_id_occurs_twice(seen: Seen):
+    assert [name for name, times in Counter(seen.ids).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_fits_the_screen(seen: Seen, screen: str):
+    assert seen.wider[screen] <= 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessible(seen: Seen, theme: str):
+    assert [violation for violation in seen.violations[theme] if violation[0] not in ALLOWED] == []

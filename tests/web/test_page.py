@@ -1,48 +1,12 @@
-"""The page itself: weight, widths, folded parts, previews, search, print, the dark, accessibility."""
+"""The page itself: folded parts, previews, what scrolls, search, print, the landing page."""
 
-import urllib.request
-from collections import Counter
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-import yaml
+from browsing import PHONE
 from playwright.sync_api import Page
 
-ROOT = Path(__file__).resolve().parents[2]
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHAPTER = "notebooks/02_lstm_cell"
-PHONE = {"width": 390, "height": 844}
-# A page with the scripts, styles and pictures that it loads, in bytes; sounds are loaded when they are played.
-HEAVIEST = 2_000_000
-# Of axe-core's rules, those that other programs' markup violates, and why they stay.
-ALLOWED = {
-    "aria-required-children": "Sphinx marks the list of citations so",
-    "aria-allowed-role": "Sphinx gives the entries of the bibliography doc-biblioentry",
-    "aria-deprecated-role": "the same entries",
-    "region": "the theme's search dialogue and button to the top lie outside its landmarks",
-}
-WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_weight(page: Page, url: Callable[[str], str], name: str):
-    loaded = []
-    page.on("requestfinished", lambda request: loaded.append(request.url))
-    page.goto(url(name))
-    files = {Path(urllib.request.url2pathname(address.split("?")[0].removeprefix("file://"))) for address in loaded}
-    sizes = {file.name: file.stat().st_size for file in files if file.suffix != ".mp3"}
-    assert sum(sizes.values()) < HEAVIEST, Counter(sizes).most_common(5)
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_fits_a_phone_and_a_desktop(new_page: Callable[..., Page], url: Callable[[str], str], name: str):
-    for viewport in (PHONE, {"width": 1280, "height": 900}):
-        page = new_page(viewport=viewport)
-        page.goto(url(name))
-        assert page.evaluate(WIDER) <= 0
 
 
 def test_headings_step_down_on_a_phone(new_page: Callable[..., Page], url: Callable[[str], str]):
@@ -53,13 +17,6 @@ def test_headings_step_down_on_a_phone(new_page: Callable[..., Page], url: Calla
         for tag in ("h1", "h2", "h3", "p")
     ]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_no_id_occurs_twice(page: Page, url: Callable[[str], str], name: str):
-    page.goto(url(name))
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(tag => tag.id)")
-    assert [name for name, times in Counter(ids).items() if times > 1] == []
 
 
 def test_a_term_and_an_equation_show_a_preview(page: Page, url: Callable[[str], str]):
@@ -129,18 +86,12 @@ def test_the_landing_page_introduces_itself(page: Page, url: Callable[[str], str
     assert page.locator(".cards li a").count() == 6
 
 
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """axe-core's script, from the package that brings it."""
-    return (Path(find_spec("axe_playwright_python").origin).parent / "axe.min.js").read_text(encoding="utf8")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [*PAGES, "search"])
-def test_accessible(new_page: Callable[..., Page], url: Callable[[str], str], axe: str, name: str, scheme: str):
-    page = new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
-    page.goto(url(name))
-    page.evaluate("document.querySelectorAll('details').forEach(details => (details.open = true))")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html]))")
-    assert [violation for violation in found if violation[0] not in ALLOWED] == []
+def test_something_plays_in_the_first_screen(page: Page, url: Callable[[str], str]):
+    page.goto(url("index"))
+    panel = page.locator(".panel[data-panel=listen]")
+    assert panel.locator(".choices button").all_inner_texts() == ["Bach", "tanh", "GRU", "LSTM"]
+    play = panel.get_by_role("button", name="Play Bach")
+    assert play.bounding_box()["y"] < 900
+    play.click()
+    page.wait_for_function("document.querySelector('.panel audio').currentTime > 0.3")
+    assert float(panel.locator(".cursor").evaluate("line => parseFloat(line.style.left)")) > 0

@@ -1,0 +1,31 @@
+"""What every test in a browser shares: two sizes of a screen, and pages that are watched."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def watched(browser: Browser) -> Iterator[tuple[Callable[..., Page], list[str]]]:
+    """How to open an empty page without a network, and what goes wrong on the pages that were opened."""
+    problems, contexts = [], []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on("console", lambda message: message.type == "error" and problems.append(f"{page.url}: {message.text}"))
+        page.on("requestfailed", lambda request: problems.append(f"{page.url}: {request.url} was not found"))
+
+    def open_page(**options) -> Page:
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        context.on("page", watch)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        return page
+
+    yield open_page, problems
+    for context in contexts:
+        context.close()
