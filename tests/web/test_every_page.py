@@ -22,7 +22,7 @@ ALLOWED = {
     "empty-table-header": "axe-core does not read MathML, and some heads of columns are a symbol",
     "region": "the theme's search dialogue and button to the top lie outside its landmarks",
 }
-UNSET = """[...document.querySelectorAll('.math')].filter(m => {
+UNSET = """[...document.querySelectorAll('span.math, div.math')].filter(m => {
     const set = m.querySelector('math'), size = set?.getBoundingClientRect();
     return !set || set.querySelector('merror') || (m.checkVisibility() && (size.width < 2 || size.height < 2));
 }).map(m => m.textContent)"""
