@@ -141,7 +141,9 @@ def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook
     readme = (ROOT / "README.md").read_text(encoding="utf8")
     (row,) = [line for line in readme.splitlines() if f"notebooks/{path.stem}" in line]
     assert row.rstrip(" |").endswith(f"| {minutes}"), row
-    (card,) = re.findall(rf"notebooks/{path.stem}>`(.*?)\*(\d+) minutes\*", (ROOT / "index.md").read_text("utf8"), re.DOTALL)
+    (card,) = re.findall(
+        rf"notebooks/{path.stem}>`(.*?)\*(\d+) minutes\*", (ROOT / "index.md").read_text("utf8"), re.DOTALL
+    )
     assert card[1] == minutes, card
 
 
