@@ -96,7 +96,7 @@ class SequenceModel:
 
     def _init(self, generator: torch.Generator, start: str) -> Tensor:
         # drawn in float64 whatever the precision asked for, so that float32 and float64 runs start at the same point
-        cell = self.new_cell(dtype=torch.float64, generator=generator)
+        cell = self._drawn(dtype=torch.float64, generator=generator)
         parameters = {name: p.detach() for name, p in cell.stacked().items()}
         if self.independent:  # the forget gate's blocks, before the candidate's
             extra = GRUCell(self.input_size, self.hidden_size, dtype=torch.float64, generator=generator).stacked()
@@ -110,7 +110,18 @@ class SequenceModel:
         return torch.cat([parameters[name].flatten() for name in self.shapes])
 
     def new_cell(self, **kwargs) -> Cell:
-        """A readable cell (`gatedrnn.cells`) of this model's unit and sizes; kwargs: its dtype and generator."""
+        """A readable cell (`gatedrnn.cells`) of this model's unit and sizes; kwargs: its dtype and generator.
+
+        Raises ValueError for a variant whose gates are held or have another form: the cells are the full units.
+        """
+        if self.held or self.independent or not self.squash:
+            raise ValueError(
+                f"there is no readable cell of this variant of {self.unit!r}: use the model, or the full unit"
+            )
+        return self._drawn(**kwargs)
+
+    def _drawn(self, **kwargs) -> Cell:
+        """The cell whose start the model's is taken from."""
         options = {"tanh": {}, "gru": {"reset": self.reset}, "lstm": {"peepholes": self.peepholes}}[self.unit]
         return CELLS[self.unit](self.input_size, self.hidden_size, **options, **kwargs)
 

@@ -146,3 +146,23 @@ def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Genera
                 place = model.gates.index(gate)
                 weights["b"][place * H : (place + 1) * H] = bias
     return weights
+
+
+def minimal_scan(z: Tensor, h_tilde: Tensor, h0: Tensor) -> Tensor:
+    """h_t = (1 - z_t) h_{t-1} + z_t h~_t for all t in about log2(T) steps: z, h~ (P, T, B, H), h0 (P, B, H) -> as z.
+
+    Only for gates and candidates that do not look at h, as in the variant "minimal" of the GRU. A stretch of steps maps
+    h to k h + m, and two stretches in a row are one: (k, m) then (k', m') is (k k', k' m + m'). So stretches of 1, 2, 4
+    ... steps are joined side by side (Hillis and Steele, 1986), until each reaches back to the start.
+
+    >>> z = torch.full((1, 3, 1, 1), 0.5)
+    >>> minimal_scan(z, torch.ones_like(z), torch.zeros(1, 1, 1)).flatten().tolist()
+    [0.5, 0.75, 0.875]
+    """
+    k, m, reach = 1 - z, z * h_tilde, 1
+    while reach < z.shape[1]:
+        before, now = slice(None, -reach), slice(reach, None)
+        m = torch.cat([m[:, :reach], k[:, now] * m[:, before] + m[:, now]], dim=1)
+        k = torch.cat([k[:, :reach], k[:, now] * k[:, before]], dim=1)
+        reach *= 2
+    return k * h0[:, None] + m
