@@ -50,8 +50,10 @@ def run(engine, form: str, P: int, T: int, B: int, H: int, dtype: torch.dtype) -
     V = random(P, 3 * H, seed=8, dtype=dtype) if options.get("peepholes") else None
     squash = options.get("squash", True)
     engine.lstm_forward(a, U, V, c, h, squash)
-    dh0, dc0 = engine.lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da)
-    return {"gates": a, "c": c, "h": h, "dh0": dh0, "dc0": dc0, "da": da}
+    dh0, dc0, dV, db = engine.lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da)
+    assert (dV is None) == (V is None)
+    found = {"gates": a, "c": c, "h": h, "dh0": dh0, "dc0": dc0, "da": da, "db": db}
+    return found if dV is None else found | {"dV": dV}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,7 +135,7 @@ KERNELS = {  # the arrays' dimensions, in order
     "gru_after_forward": (4, 3, 2, 4, 4),
     "gru_after_backward": (4, 4, 4, 4, 3, 4, 3),
     "lstm_forward": (4, 3, 2, 4, 4, None),
-    "lstm_backward": (4, 4, 4, 4, 4, 3, 2, None, 4, 3, 3),
+    "lstm_backward": (4, 4, 4, 4, 4, 3, 2, None, 4, 3, 3, 2, 2),
 }
 
 

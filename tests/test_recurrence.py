@@ -208,3 +208,14 @@ def test_what_is_not_a_number_reaches_the_caller(unit, options, bad, dtype):
     (gradient,) = torch.autograd.grad(h.sum(), W)
     assert h[0].isfinite().all() and gradient[0].isfinite().all()
     assert not h[1].isfinite().all() and not gradient[1].isfinite().all()
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_a_shape_that_is_off_is_named(unit, options):
+    _, weights = population(unit, options, P=2, D=3, H=4)
+    x, recurrence = torch.zeros(2, 5, 3, 3, dtype=torch.float64), RECURRENCES[unit]
+    for name in ("x", *weights, "h0"):
+        arrays = {"x": x, "h0": x.new_zeros(2, 3, 4)} | weights
+        for bad in (arrays[name][..., :-1], arrays[name][0], x.new_zeros(3, *arrays[name].shape[1:])):
+            with pytest.raises(ValueError, match=r"^\w+ must have shape .* not \("):
+                recurrence(**arrays | {name: bad})

@@ -2,7 +2,8 @@
 
 A step is one matrix product, and one pass over its B rows in which everything element by element is done at once. The
 arrays are those of `gatedrnn.loops`, in float32 or float64, contiguous, and written in place. A backward loop leaves
-the gradient of the start in dh (P, B, H), which comes in as zeros. `gatedrnn.kernels` hands tensors over.
+the gradient of the start in dh (P, B, H), which comes in as zeros; so do the LSTM's dV (P, 3H) and db (P, 4H), which
+would cost passes of their own over all steps. `gatedrnn.kernels` hands tensors over.
 
 Four things look odd here, and are so for speed or for truth:
 
@@ -274,24 +275,35 @@ def lstm_forward(a, U, V, c, h, squash):
 
 
 @compiled
-def lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da, dh, dc):
+def lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da, dh, dc, dV, db):
     P, T, B, H = grad_h.shape
     rows = np.arange(B)
     for p in range(P):
-        U_T, (V_o, V_i, V_f) = transposed(U[p]), gates3(V[p])
+        U_T, (V_o, V_i, V_f), (dV_o, dV_i, dV_f), db_p = transposed(U[p]), gates3(V[p]), gates3(dV[p]), db[p]
         for t in range(T - 1, -1, -1):
             for i in rows:
                 (o, i_, f, c_tilde), (do, di, df, dc_tilde) = gates4(a[p, t, i]), gates4(da[p, t, i])
                 c_old, c_new, dh_i, dc_i = c[p, t, i], c[p, t + 1, i], dh[p, i], dc[p, i]
-                gh_i, gc_i = grad_h[p, t, i], grad_c[p, t, i]
+                gh_i = grad_h[p, t, i]
+                if grad_c is not None:
+                    gc_i = grad_c[p, t, i]
+                    for j in range(H):
+                        dc_i[j] += gc_i[j]
                 for j in range(H):
                     g = (dh_i[j] + gh_i[j]) * o[j]
                     out = tanh(c_new[j]) if squash is not None else c_new[j]
                     do[j] = (g - g * o[j]) * out
-                    gc = dc_i[j] + gc_i[j] + do[j] * V_o[j] + (g - g * out * out if squash is not None else g)
+                    gc = dc_i[j] + do[j] * V_o[j] + (g - g * out * out if squash is not None else g)
                     gi, gf = gc * i_[j], gc * f[j]
                     di[j] = (gi - gi * i_[j]) * c_tilde[j]
                     df[j] = (gf - gf * f[j]) * c_old[j]
                     dc_tilde[j] = gi - gi * c_tilde[j] * c_tilde[j]
                     dc_i[j] = gf + di[j] * V_i[j] + df[j] * V_f[j]
+                for j in range(H):
+                    dV_o[j] += do[j] * c_new[j]
+                    dV_i[j] += di[j] * c_old[j]
+                    dV_f[j] += df[j] * c_old[j]
+                da_i = da[p, t, i]
+                for j in range(4 * H):
+                    db_p[j] += da_i[j]
             product(da[p, t], U_T, dh[p])

@@ -52,7 +52,7 @@ def lstm_forward(a: Tensor, U: Tensor, V: Tensor | None, c: Tensor, h: Tensor, s
 
 def lstm_backward(
     grad_h: Tensor,
-    grad_c: Tensor,
+    grad_c: Tensor | None,
     a: Tensor,
     c: Tensor,
     h: Tensor,
@@ -60,11 +60,12 @@ def lstm_backward(
     V: Tensor | None,
     squash: bool,
     da: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     dh, dc = h.new_zeros(h[:, 0].shape), c.new_zeros(c[:, 0].shape)
-    given = map(read, (grad_h, grad_c, a, c, h, U))
-    fused.lstm_backward(*given, peepholes(V, U), squash or None, written(da), written(dh), written(dc))
-    return dh, dc
+    dV, db = U.new_zeros(len(U), 3 * U.shape[1]), U.new_zeros(len(U), U.shape[2])
+    given = read(grad_h), None if grad_c is None else read(grad_c), *map(read, (a, c, h, U))
+    fused.lstm_backward(*given, peepholes(V, U), squash or None, *map(written, (da, dh, dc, dV, db)))
+    return dh, dc, None if V is None else dV, db
 
 
 def read(x: Tensor) -> np.ndarray:

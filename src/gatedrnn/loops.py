@@ -105,7 +105,7 @@ def lstm_forward(a: Tensor, U: Tensor, V: Tensor | None, c: Tensor, h: Tensor, s
 
 def lstm_backward(
     grad_h: Tensor,
-    grad_c: Tensor,
+    grad_c: Tensor | None,
     a: Tensor,
     c: Tensor,
     h: Tensor,
@@ -113,7 +113,8 @@ def lstm_backward(
     V: Tensor | None,
     squash: bool,
     da: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """The gradients of h and c at the start, of the peepholes, and of the bias. grad_c : None where c is not used."""
     H = U.shape[1]
     U_T = U.mT.contiguous()
     c_prev, c = c[:, :-1], c[:, 1:]
@@ -129,6 +130,7 @@ def lstm_backward(
         keep = torch.addcmul(f, k_ifc[..., 0, :], V_i).addcmul_(k_ifc[..., 1, :], V_f)
     da_o, da_ifc = da[..., :H], da[..., H:].unflatten(-1, (3, H))
     dh, dc = torch.zeros_like(h[:, 0]), torch.zeros_like(c[:, 0])
+    grad_c = torch.zeros_like(grad_h) if grad_c is None else grad_c
     for g_h, g_c, k_o_t, k_c_t, k_ifc_t, keep_t, da_t, da_o_t, da_ifc_t in steps(
         grad_h, grad_c, k_o, k_c, k_ifc, keep, da, da_o, da_ifc, reverse=True
     ):
@@ -138,4 +140,8 @@ def lstm_backward(
         torch.mul(dc[..., None, :], k_ifc_t, out=da_ifc_t)
         dh = torch.bmm(da_t, U_T)
         dc *= keep_t
-    return dh, dc
+    dV = None
+    if V is not None:
+        seen = zip(da[..., : 3 * H].split(H, dim=-1), (c, c_prev, c_prev), strict=True)
+        dV = torch.cat([(d * s).sum((1, 2)) for d, s in seen], dim=-1)
+    return dh, dc, dV, da.sum((1, 2))

@@ -28,6 +28,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from . import loops
+from .checks import check_shapes
 
 ENGINES = ("auto", "torch", "compiled")
 
@@ -73,7 +74,12 @@ def prepare() -> None:
 
 
 def tanh_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor | None = None, h0: Tensor | None = None) -> Tensor:
-    """h_t = tanh(W x_t + U h_{t-1} + b) -> h (P, T, B, H)."""
+    """h_t = tanh(W x_t + U h_{t-1} + b) -> h (P, T, B, H). Raises ValueError, naming it, for a shape that is off.
+
+    >>> tanh_recurrence(torch.zeros(1, 9, 2, 5), torch.zeros(3, 5, 4), torch.zeros(3, 4, 4)).shape
+    torch.Size([3, 9, 2, 4])
+    """
+    _check(1, x=x, W=W, U=U, b=b, h0=h0)
     return _Tanh.apply(x, W, U, b, _state(h0, x, U))
 
 
@@ -83,8 +89,9 @@ def gru_recurrence(
     """The GRU of section 3.2 -> h (P, T, B, H).
 
     With b_U (P, H) given, the reset gate acts after the product. With four blocks in U, z r f h~, a gate f of its own
-    keeps the old state in place of 1 - z.
+    keeps the old state in place of 1 - z. Raises ValueError, naming it, for a shape that is off.
     """
+    _check(4 if U.ndim == 3 and U.shape[2] == 4 * U.shape[1] else 3, x=x, W=W, U=U, b=b, b_U=b_U, h0=h0)
     return _GRU.apply(x, W, U, b, b_U, _state(h0, x, U))
 
 
@@ -100,9 +107,19 @@ def lstm_recurrence(
 ) -> tuple[Tensor, Tensor]:
     """The LSTM of section 3.1 -> h and c, each (P, T, B, H).
 
-    V (P, 3H) holds the peepholes of o, i, f, or is None. Without `squash`, h = o c in place of h = o tanh(c).
+    V (P, 3H) holds the peepholes of o, i, f, or is None. Without `squash`, h = o c in place of h = o tanh(c). Raises
+    ValueError, naming it, for a shape that is off.
     """
+    _check(4, x=x, W=W, U=U, b=b, V=V, h0=h0, c0=c0)
     return _LSTM.apply(x, W, U, b, V, _state(h0, x, U), _state(c0, x, U), squash)
+
+
+def _check(gates: int, **arrays: Tensor | None) -> None:
+    """Hold all shapes against one another; `gates` blocks lie side by side in W, U and b."""
+    many = "H" if gates == 1 else f"{gates}H"
+    shapes: dict[str, tuple[str, ...]] = {"x": ("P|1", "T", "B", "D"), "U": ("P", "H", many), "W": ("P", "D", many)}
+    shapes |= {"b": ("P", many), "V": ("P", "3H"), "b_U": ("P", "H"), "h0": ("P", "B", "H"), "c0": ("P", "B", "H")}
+    check_shapes(shapes, **arrays)
 
 
 class _Tanh(Function):
@@ -159,15 +176,13 @@ class _LSTM(Function):
     @once_differentiable
     def backward(ctx, grad_h, grad_c):
         x, W, U, b, V, a, c, h = ctx.saved_tensors
-        H, da = U.shape[1], torch.empty_like(a)
-        none = torch.zeros_like(h[:, 1:], memory_format=torch.contiguous_format) if None in (grad_h, grad_c) else None
-        grad_h, grad_c = (none if grad is None else grad.contiguous() for grad in (grad_h, grad_c))
-        dh0, dc0 = engine_for(U).lstm_backward(grad_h, grad_c, a, c, h, U, V, ctx.squash, da)
-        dV = None
-        if V is not None:
-            seen = zip(da[..., : 3 * H].split(H, dim=-1), (c[:, 1:], c[:, :-1], c[:, :-1]), strict=True)
-            dV = torch.cat([(d * s).sum((1, 2)) for d, s in seen], dim=-1)
-        return *_input_gradients(ctx, x, W, da), _product(h[:, :-1], da), _bias_gradient(b, da), dV, dh0, dc0, None
+        da = torch.empty_like(a)
+        if grad_h is None:
+            grad_h = torch.zeros_like(h[:, 1:])
+        grad_c = None if grad_c is None else grad_c.contiguous()
+        dh0, dc0, dV, db = engine_for(U).lstm_backward(grad_h.contiguous(), grad_c, a, c, h, U, V, ctx.squash, da)
+        db = None if b is None else db
+        return *_input_gradients(ctx, x, W, da), _product(h[:, :-1], da), db, dV, dh0, dc0, None
 
 
 def _state(state: Tensor | None, x: Tensor, U: Tensor) -> Tensor:
@@ -185,7 +200,9 @@ def _states(start: Tensor, T: int) -> Tensor:
 def _project(x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
     """W x_t + b for all steps in one product: x (P or 1, T, B, D) -> (P, T, B, gH)."""
     x_flat = x.flatten(1, 2).expand(len(W), -1, -1)
-    a = torch.bmm(x_flat, W) if b is None else torch.baddbmm(b[:, None], x_flat, W)
+    a = torch.bmm(x_flat, W)  # baddbmm would copy a shared x for every member
+    if b is not None:
+        a += b[:, None]
     return a.unflatten(1, x.shape[1:3])
 
 
