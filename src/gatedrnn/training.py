@@ -316,15 +316,11 @@ class _Run:
             self.dataset.train, self.dataset.kind, rule.batch_size, seeds, self.epoch, self.dtype, rule.order
         ):
             self.updates += 1
-            noise = None
+            noise = dropped = None
             if self.state.noise.any():
-                noise = torch.stack([torch.randn(self.noisy, generator=s, dtype=self.dtype) for s in streams])
-                noise = noise.to(self.device)
-            dropped = None
+                noise = self.draw(torch.Tensor.normal_, streams, self.noisy)
             if self.state.dropout.any():
-                shape = (*batch.mask.shape[1:], self.model.hidden_size)
-                dropped = torch.stack([torch.rand(shape, generator=s, dtype=self.dtype) for s in drops])
-                dropped = dropped.to(self.device)
+                dropped = self.draw(torch.Tensor.uniform_, drops, *batch.mask.shape[1:], self.model.hidden_size)
             factor = rule.factor(self.updates, self.horizon, self.epoch)
             self.update(batch.to(self.device, self.dtype), noise, dropped, factor, self.updates)
             if self.on_nan == "raise" and self.state.bad.any():
@@ -335,12 +331,20 @@ class _Run:
                     f"is not finite at update {self.updates}: try a smaller learning rate, or check the data"
                 )
 
+    def draw(self, fill, streams: list[torch.Generator], *shape: int) -> Tensor:
+        """Random numbers on the device, (members, *shape): each member's from its own stream, by `fill`."""
+        numbers = torch.empty(len(streams), *shape, dtype=self.dtype)
+        for row, stream in zip(numbers, streams, strict=True):
+            fill(row, generator=stream)
+        return numbers.to(self.device)
+
     def update(self, batch, noise: Tensor | None, dropped: Tensor | None, factor, count) -> None:
         """One step of the optimiser on a batch; noise (P, n) is standard normal, dropped (P, T, B, H) uniform."""
         state = self.state
-        theta = state.theta.clone()
+        theta = state.theta.detach()
         if noise is not None:
-            theta[:, : self.noisy].add_(state.noise * noise)
+            theta = theta.clone()
+            theta[:, : self.noisy] += state.noise * noise
         theta.requires_grad_()
         keep = None
         if dropped is not None:  # inverted dropout: what is left is scaled up, so that evaluation needs no care
@@ -361,9 +365,8 @@ class _Run:
         theta = self.state.final
         if self.protocol.noisy_validation:
             draws = [torch.Generator().manual_seed(mix(self.histories[m].seed, self.epoch, 1)) for m in self.alive]
-            noise = torch.stack([torch.randn(self.noisy, generator=draw, dtype=self.dtype) for draw in draws])
             theta = theta.clone()
-            theta[:, : self.noisy].add_(self.state.noise * noise.to(self.device))
+            theta[:, : self.noisy] += self.state.noise * self.draw(torch.Tensor.normal_, draws, self.noisy)
         scores = self.scorer.scores(theta)
         trained, bad = (self.nats / self.steps).tolist(), self.state.bad.tolist()
         seconds = (time.perf_counter() - self.since) / len(self.alive) if self.epoch else 0.0
