@@ -83,7 +83,7 @@ def test_the_landing_page_introduces_itself(page: Page, url: Callable[[str], str
     for name in ("meta[name=description]", "meta[property='og:title']", "link[rel~=icon]"):
         assert page.locator(name).count() == 1
     assert page.locator(".verdicts li").count() == 4
-    assert page.locator(".cards li a").count() == 6
+    assert page.locator(".cards li a").count() == 7
 
 
 def test_something_plays_in_the_first_screen(page: Page, url: Callable[[str], str]):
