@@ -68,11 +68,13 @@ def test_sample_writes_midi_and_sound(trained: Path, tmp_path: Path):
         assert len(samples) >= 8 * rate and np.isfinite(samples).all()
 
 
-def test_the_same_seed_gives_the_same_model(trained: Path, tmp_path: Path):
-    again = tmp_path / "again.npz"
+def test_the_same_seed_gives_the_same_model_and_another_another(trained: Path, tmp_path: Path):
+    again, other = tmp_path / "again.npz", tmp_path / "other.npz"
     assert run("train", *SMALL, "--output", again).returncode == 0
-    with np.load(trained) as one, np.load(again) as two:
+    assert run("train", *SMALL, "--seed", 1, "--output", other).returncode == 0
+    with np.load(trained) as one, np.load(again) as two, np.load(other) as three:
         np.testing.assert_array_equal(one["theta"], two["theta"])
+        assert not np.array_equal(one["theta"], three["theta"])
 
 
 @pytest.mark.parametrize(

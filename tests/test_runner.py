@@ -3,11 +3,13 @@
 The trials are those of the study on a small data set, which a program puts in place of the real ones.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,7 +147,7 @@ from gatedrnn.study import Trial
 work, out = Path({folder!r}) / "work", Path({folder!r}) / "out"
 work.mkdir(exist_ok=True)
 runner.load = lambda name, progress=True: toy_data()
-original = runner.run_trial
+original = runner.__dict__.setdefault("original", runner.run_trial)  # Dask may load this program twice
 trials = [
     Trial("paper", "jsb_chorales", "gru", max_epochs=2),
     Trial("components", "jsb_chorales", "lstm", "coupled", max_epochs=2),
@@ -165,7 +167,7 @@ if __name__ == "__main__":
     cli.main()
 """
 SLOW = """
-save = training._Run.save
+save = training.__dict__.setdefault("save", training._Run.save)
 def slow(self, path):
     save(self, path)
     time.sleep(0.7)
@@ -280,3 +282,68 @@ def test_two_commands_at_once_share_the_trials(undisturbed, tmp_path: Path, prog
     assert len(workers(tmp_path)) == 2, "a trial was run twice"
     for trial, (record, _) in undisturbed.items():
         assert numbers(found(trial, tmp_path / "out")) == numbers(record)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable]:
+    """How to start a Dask scheduler on a free port of this machine, with workers: its address, and its processes."""
+    pytest.importorskip("distributed", reason="the study extra is not installed")
+    contact, started = tmp_path / "scheduler.json", []
+    host = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(contact)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+
+    def start(number: int, trouble: str = "") -> tuple[str, list[subprocess.Popen]]:
+        preload = tmp_path / "preload.py"
+        text = PROGRAM.format(tests=str(request.path.parent), folder=str(tmp_path), trouble=textwrap.dedent(trouble))
+        preload.write_text(text)
+        port = ["--port", "0", "--dashboard-address", ":0"]
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *port, *host]
+        started.append(subprocess.Popen(command, **quiet))
+        until(lambda: contact.is_file() and contact.read_text().endswith("}"))
+        options = ["--nthreads", "1", "--no-nanny", "--preload", str(preload), *host]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", *options]
+        started.extend(subprocess.Popen(command, **quiet) for _ in range(number))
+        return json.loads(contact.read_text())["address"], started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_on_dask_a_trial_survives_its_worker(undisturbed, tmp_path: Path, small, cluster: Callable):
+    """The worker that holds the trial is killed midway; the other goes on from its checkpoint."""
+    address, processes = cluster(2, SLOW)
+    finished: list = []
+    trials = runner.run(TRIALS[:1], tmp_path / "out", scheduler=address, work=tmp_path / "work", progress=False)
+    thread = threading.Thread(target=lambda: finished.extend(trials))
+    thread.start()
+    until(lambda: list((tmp_path / "work").glob("*_search_*.npz")))
+    (first,) = workers(tmp_path)
+    next(process for process in processes if process.pid == first).kill()
+    thread.join(timeout=200)
+    assert finished == TRIALS[:1] and len(set(workers(tmp_path))) == 2
+    assert numbers(found(TRIALS[0], tmp_path / "out")) == numbers(undisturbed[TRIALS[0]][0])
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_and_one_that_is_lost_are_one_sentence(
+    tmp_path: Path, small, cluster: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    address, processes = cluster(0)
+    monkeypatch.setattr(runner, "PATIENCE", 8)
+    options = {"work": tmp_path / "work", "progress": False}
+    with pytest.raises(TimeoutError, match="no worker came to tcp://.* start `dask worker tcp://"):
+        list(runner.run(TRIALS, tmp_path, scheduler=address, **options))
+    processes[0].kill()
+    processes[0].wait()
+    with pytest.raises(ConnectionError, match="cannot be reached: name a running one"):
+        list(runner.run(TRIALS, tmp_path, scheduler=address, **options))
+    assert not list((tmp_path / "work").glob("*.lock"))
+
+
+def test_a_scheduler_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"gatedrnn\[study\]"):
+        list(runner.run(TRIALS[:1], tmp_path, scheduler="tcp://127.0.0.1:1"))
