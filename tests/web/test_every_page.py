@@ -14,6 +14,9 @@ TOC = yaml.safe_load((Path(__file__).resolve().parents[2] / "_toc.yml").read_tex
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 # A page with the scripts, styles and pictures that it loads, in bytes; sounds are loaded when they are played.
 HEAVIEST = 2_000_000
+SLOWEST = (
+    1.5  # seconds of the browser's main thread until a page is loaded: its own time, whatever else the machine does
+)
 # Of axe-core's rules, those that other programs' markup violates, and why they stay.
 ALLOWED = {
     "aria-required-children": "Sphinx marks the list of citations so",
@@ -40,6 +43,7 @@ class Seen:
 
     heading: str
     sizes: dict[str, int]
+    seconds: float
     unset: list[str]
     hidden: list[str]
     ids: list[str]
@@ -54,7 +58,11 @@ def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str)
     with watched(browser) as (open_page, problems):
         page, loaded = open_page(viewport=DESK), []
         page.on("requestfinished", lambda asked: loaded.append(asked.url.split("?")[0].removeprefix("file://")))
+        browser_says = page.context.new_cdp_session(page)
+        browser_says.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto((book / f"{request.param}.html").as_uri())
+        measured = browser_says.send("Performance.getMetrics")["metrics"]
+        seconds = next(metric["value"] for metric in measured if metric["name"] == "TaskDuration")
         files = {Path(urllib.request.url2pathname(address)) for address in loaded}
         heading, hidden = page.locator("h1").first.inner_text(), page.evaluate(HIDDEN)
         unset, ids = page.evaluate(UNSET), page.evaluate(IDS)
@@ -67,7 +75,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str)
         page.set_viewport_size(PHONE)
         wider["phone"] = page.evaluate(WIDER)
     sizes = {file.name: file.stat().st_size for file in files if file.suffix != ".mp3"}
-    return Seen(heading, sizes, unset, hidden, ids, wider, violations, problems)
+    return Seen(heading, sizes, seconds, unset, hidden, ids, wider, violations, problems)
 
 
 def test_opens_without_an_error(seen: Seen):
@@ -84,6 +92,10 @@ def test_every_figure_shows_its_caption(seen: Seen):
 
 def test_weight(seen: Seen):
     assert sum(seen.sizes.values()) < HEAVIEST, Counter(seen.sizes).most_common(5)
+
+
+def test_is_soon_there(seen: Seen):
+    assert seen.seconds < SLOWEST
 
 
 def test_no_id_occurs_twice(seen: Seen):
