@@ -58,6 +58,14 @@ def test_exercises_share_no_id():
     assert not tree.select("[id]")
 
 
+def test_citations_have_no_roles():
+    tree = soup(
+        '<div class="citation-list" role="list"><div class="citation" id="a" role="doc-biblioentry">A</div></div>'
+    )
+    body.drop_broken_roles(tree)
+    assert str(tree) == '<div class="citation-list"><div class="citation" id="a">A</div></div>'
+
+
 def test_numbers_stand_to_the_right_with_a_true_minus():
     tree = soup(
         "<table border='1'><thead><tr style='x'><th></th><th>set</th><th>gap</th></tr></thead>"

@@ -53,6 +53,12 @@ def drop_repeated_ids(soup: BeautifulSoup) -> None:
         del section["id"]
 
 
+def drop_broken_roles(soup: BeautifulSoup) -> None:
+    """Sphinx calls citations a list of entries by roles that are deprecated and do not fit each other."""
+    for tag in soup.select("div.citation-list[role], div.citation[role]"):
+        del tag["role"]
+
+
 def grid(rows: list[Tag]) -> list[tuple[Tag, int]]:
     """The column in which each cell of some rows begins, spans counted."""
     columns, taken = [], set()
@@ -110,7 +116,7 @@ def finish(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.
     if doctree is None:
         return
     soup = BeautifulSoup(context["body"], "html.parser")
-    for step in (name_toggles, unfold_by_details, drop_repeated_ids, set_tables):
+    for step in (name_toggles, unfold_by_details, drop_repeated_ids, drop_broken_roles, set_tables):
         step(soup)
     context["body"] = str(soup)
     context["soup"] = soup  # for previews.py: a chapter takes a second to parse

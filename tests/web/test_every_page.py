@@ -17,14 +17,8 @@ HEAVIEST = 2_000_000
 SLOWEST = (
     1.5  # seconds of the browser's main thread until a page is loaded: its own time, whatever else the machine does
 )
-# Of axe-core's rules, those that other programs' markup violates, and why they stay.
-ALLOWED = {
-    "aria-required-children": "Sphinx marks the list of citations so",
-    "aria-allowed-role": "Sphinx gives the entries of the bibliography doc-biblioentry",
-    "aria-deprecated-role": "the same entries",
-    "empty-table-header": "axe-core does not read MathML, and some heads of columns are a symbol",
-    "region": "the theme's search dialogue and button to the top lie outside its landmarks",
-}
+# Of axe-core's rules, those that are not ours to keep, and why.
+ALLOWED = {"empty-table-header": "axe-core does not read MathML, and some heads of columns are a symbol"}
 UNSET = """[...document.querySelectorAll('span.math, div.math')].filter(m => {
     const set = m.querySelector('math'), size = set?.getBoundingClientRect();
     return !set || set.querySelector('merror') || (m.checkVisibility() && (size.width < 2 || size.height < 2));
