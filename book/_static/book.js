@@ -13,7 +13,7 @@
       if (!wide[i]) return box.removeAttribute("tabindex");
       box.tabIndex = 0;
       if (box.dataset.name) {
-        box.setAttribute("role", "region");
+        box.setAttribute("role", "group");
         box.setAttribute("aria-label", box.dataset.name);
       }
     });
