@@ -159,6 +159,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache directory, with the user's own one out of reach, and no proxy before the local server."""
     monkeypatch.setenv("GATEDRNN_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(files, "user_cache_path", lambda *args, **kwargs: tmp_path / "user")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))  # and out of reach of a command that a test starts
     monkeypatch.setenv("NO_PROXY", "*")
     return tmp_path / "data"
 
