@@ -62,11 +62,13 @@ def size(svg: str) -> dict[str, str]:
 
 
 def keep_place(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Give sizes as attributes: as a style they would hold on a phone, too, and squeeze the picture."""
+    """Give sizes as attributes: as a style they would hold on a phone, too, and squeeze the picture.
+
+    A picture is loaded when it comes near, and so the twin of the other mode never is.
+    """
     if "body" in context:
-        context["body"] = re.sub(
-            r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"', context["body"]
-        )
+        body = re.sub(r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"', context["body"])
+        context["body"] = re.sub(r"<img (?=[^>]*\bonly-(?:light|dark)\b)", '<img loading="lazy" ', body)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -62,6 +62,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str)
         unset, ids = page.evaluate(UNSET), page.evaluate(IDS)
         wider, violations = {"desktop": page.evaluate(WIDER)}, {}
         page.evaluate("document.querySelectorAll('details').forEach(details => (details.open = true))")
+        page.add_style_tag(content="* { transition: none !important }")  # a colour on its way is no colour of ours
         page.evaluate(axe)
         for theme in ("light", "dark"):
             page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
