@@ -6,7 +6,7 @@ NB     ?=
 QUICK  ?=
 PORT   ?= 8000
 # Two processes, and all tests of a file in the same one: a notebook's cells share a kernel.
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile --doctest-modules
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 
 # One thread a process, everywhere: the same rounding in every run, and the chapters run side by side.
 export OMP_NUM_THREADS := 1
@@ -24,10 +24,12 @@ book: $(VENV)/.book ## install, execute every chapter, build _build/html/index.h
 
 test: $(VENV)/.test lint ## install, lint, run all unit tests and every notebook (stored outputs compared)
 	@$(VENV)/bin/gatedrnn data fetch bach_chorales
-	$(PYTEST) --nbval --nbval-current-env tests src notebooks
+	$(PY) -m pytest --doctest-modules src
+	$(PYTEST) --nbval --nbval-current-env tests notebooks
 
 unit: $(VENV)/.test ## the unit tests without the slow ones: under a minute
-	$(PYTEST) -m 'not slow' tests src
+	$(PY) -m pytest --doctest-modules src
+	$(PYTEST) -m 'not slow' tests
 
 lint: $(VENV)/.test ## linter, formatter, types
 	$(PY) -m ruff check .

@@ -91,7 +91,7 @@ def estimate(
 
     >>> one, two = Group(np.array([8.0, 8.2, 8.4])), Group(np.array([8.1, 8.2, 8.3]))
     >>> round(estimate([(1, one), (-1, two)]).half, 3)
-    0.393
+    0.416
     """
     mean = float(sum(c * group.scores.mean() for c, group in terms))
     counts = [len(group.scores) for _, group in terms]
