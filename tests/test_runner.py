@@ -66,19 +66,22 @@ def test_the_best_rate_of_the_search_is_taken_and_its_runs_are_recorded(undistur
     assert record["variant"] == "coupled" and record["size"] == "same_hidden"
 
 
-def test_a_choice_by_several_seeds_is_by_their_mean(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(study.COLUMNS, "best", study.replace(study.COLUMNS["best"], draws=6, again=2, others=(11, 12)))
-    record, _ = runner.run_trial(Trial("best", "jsb_chorales", "gru", max_epochs=2), work=tmp_path)
+def test_heats_let_fewer_and_fewer_go_on_by_the_mean_of_their_seeds(small, tmp_path: Path, monkeypatch):
+    heats = ((1 / 2, 3, (0,)), (1.0, 1, (11, 12)))
+    monkeypatch.setitem(study.COLUMNS, "best", study.replace(study.COLUMNS["best"], draws=6, heats=heats, epochs=4))
+    record, _ = runner.run_trial(Trial("best", "jsb_chorales", "gru"), work=tmp_path)
     records.check(record)
+    assert {curve["epoch"][-1] for curve in record["search"]["curves"]} == {2}
     reached = [min(curve["valid"]) for curve in record["search"]["curves"]]
-    few = sorted(range(6), key=lambda k: reached[k])[:2]
+    few = sorted(range(6), key=lambda k: reached[k])[:3]
     candidates = record["search"]["candidates"]
-    assert [(one["seed"], one["hyperparameters"]) for one in record["choose"]] == [
-        (seed, candidates[k]) for k in few for seed in (11, 12)
+    assert [(one["heat"], one["seed"], one["hyperparameters"]) for one in record["choose"]] == [
+        (1, seed, candidates[k]) for k in few for seed in (11, 12)
     ]
-    means = [np.mean([min(one["curve"]["valid"]) for one in record["choose"][2 * n : 2 * n + 2]]) for n in (0, 1)]
+    assert {one["curve"]["epoch"][-1] for one in record["choose"]} == {4}
+    means = [np.mean([min(one["curve"]["valid"]) for one in record["choose"][2 * n : 2 * n + 2]]) for n in range(3)]
     assert all(run["hyperparameters"] == candidates[few[int(np.argmin(means))]] for run in record["runs"])
-    assert len({tuple(one["curve"]["valid"]) for one in record["choose"]}) == 4
+    assert len({tuple(one["curve"]["valid"]) for one in record["choose"]}) == 6
 
 
 def test_a_record_can_be_evaluated_and_followed_anew(undisturbed: dict, small, tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatedrnn import optim, study
+from gatedrnn import comparison, optim, study
 from gatedrnn.study import COLUMNS, Trial, grid
 from gatedrnn.variants import VARIANTS
 
@@ -54,6 +54,18 @@ def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
     assert f"four times the hidden units, {Trial('wide', 'nottingham', 'gru').model.hidden_size}" in ledger
 
 
+TITLES = comparison.MUSIC | {"bach_chorales": "`bach_chorales`", "speech_a": "`speech_a`"}
+
+
+def test_the_primary_contrasts_are_trials_and_the_ledger_names_them(root):
+    text = " ".join((root / "book" / "departures.md").read_text().split())
+    trials = {(t.column, t.data, t.unit, t.label) for t in study.FURTHER}
+    assert set(study.PRIMARY) <= trials and len(study.PRIMARY) == len(set(study.PRIMARY)) == 24
+    for _, data, unit, variant in study.PRIMARY:
+        assert VARIANTS[unit][variant].title in text.split("The primary contrasts")[1].split("\n\n")[0]
+        assert comparison.MUSIC[data] in text.split("The primary contrasts")[1]
+
+
 def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results(root):
     text = " ".join((root / "book" / "departures.md").read_text().split())
     rows = {name: text.split(f"| *{name}* |")[1].split("| *")[0] for name in study.COLUMNS if f"| *{name}* |" in text}
@@ -70,11 +82,17 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     assert f"first {study.TODAY.warmup:.0%}".replace("%", " %") in rows["best"]
     assert f"averaged with decay {study.TODAY.averaging}" in rows["best"]
     assert f"{best.draws} random candidates" in rows["best"] and f"$({best.low}, {best.high:g})$" in rows["best"]
-    assert (best.noises, best.dropouts, best.again, best.others) == ((0, 0.03, 0.075), (0, 0.2, 0.4), 4, (11, 12, 13))
-    assert "the best 4 on validation are trained again with seeds 11 to 13" in rows["best"]
+    assert (best.noises, best.dropouts) == ((0, 0.03, 0.075, 0.15), (0, 0.2, 0.4)) and best.budget == 1
+    assert best.heats == ((1 / 6, 6, (0,)), (1 / 3, 3, (0,)), (1 / 2, 1, (11, 12)))
+    assert "the best 6 after a sixth of the epochs, the best 3 after a third" in rows["best"]
+    assert "the best of these after half of them, by the mean of the seeds 11 and 12" in rows["best"]
+    for name, (size, epochs) in study.BUDGET.items():
+        if name != "speech_b":
+            assert f"{epochs} epochs of batches of {size} ({TITLES[name]})" in rows["best"]
     assert f"ten seeds, {best.seeds[0]} to {best.seeds[-1]}" in rows["best"] and len(best.seeds) == 10
     *some, last = map(str, parts.rates)
-    assert f"the rates {', '.join(some)} and {last}" in rows["components"] and parts.budget == 0.4
+    assert f"the rates {', '.join(some)} and {last}" in rows["components"] and parts.budget == 0.5
+    assert "half of the epochs" in rows["components"] and parts.heats == ((1 / 2, 1, (0,)),)
     assert f"seeds {parts.seeds[0]} to {parts.seeds[-1]}" in rows["components"]
     drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
     assert drawn in rows["converged"]

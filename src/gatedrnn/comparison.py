@@ -89,9 +89,10 @@ def combination(terms: Sequence[tuple[float, dict]], average: str = AVERAGE) -> 
 
 
 def _chosen_from(record: dict) -> tuple[np.ndarray, ...]:
-    """The validation NLL of each candidate of the middle stage, a value a seed."""
+    """The validation NLL of each candidate of the last heat, a value a seed."""
     candidates: dict[str, list[float]] = {}
-    for one in record.get("choose", ()):
+    last = max((one.get("heat", 1) for one in record.get("choose", ())), default=1)
+    for one in (one for one in record.get("choose", ()) if one.get("heat", 1) == last):
         candidates.setdefault(str(sorted(one["hyperparameters"].items())), []).append(records.best_valid(one["curve"]))
     return tuple(np.array(values) for values in candidates.values())
 

@@ -124,9 +124,10 @@ Run = Annotated[_Run, AfterValidator(_a_run)]
 
 
 class Choice(TypedDict):
-    """A network of the middle stage: one of the few best candidates again, with a new seed, to choose by validation."""
+    """A network of a later heat of the search: one of the candidates that were left, to choose by validation."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
+    heat: NotRequired[Count]  # from 1; the first heat is the search's
     seed: int
     hyperparameters: dict[str, float]
     curve: Curve

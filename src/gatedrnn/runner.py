@@ -48,14 +48,14 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
     column, settings, model = COLUMNS[trial.column], trial.settings, trial.model
     dataset = load(trial.data, progress=progress)
 
-    def stage(name: str, members: list[dict[str, float]], seeds, rungs=()):
+    def stage(name: str, members: list[dict[str, float]], seeds, rungs=(), share=1.0):
         own = {key: [one[key] for one in members] for key in ("weight_noise", "dropout") if key in members[0]}
         return train(
             model,
             dataset,
             learning_rates=[one["learning_rate"] for one in members],
             seeds=seeds,
-            protocol=trial.protocol,
+            protocol=trial.shortened(share),
             device=device,
             checkpoint=checkpoint(trial, name, work),
             progress=progress,
@@ -64,20 +64,28 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
             **own,
         )
 
-    candidates, choice = column.candidates, []
-    search = stage("search", candidates, [SEARCH_SEED] * len(candidates), settings["rungs"])
-    reached = [history.best_valid for history in search.histories]
-    chosen = search.best()
-    if column.again:
-        few = np.argsort(reached)[: column.again].tolist()
-        members = [k for k in few for _ in column.others]
-        again = stage("choose", [candidates[k] for k in members], column.others * len(few))
-        means = np.array([history.best_valid for history in again.histories]).reshape(len(few), -1).mean(1)
-        chosen = few[int(means.argmin())]
-        choice = [
-            {"seed": history.seed, "hyperparameters": candidates[k], "curve": records.curve(history)}
-            for k, history in zip(members, again.histories, strict=True)
-        ]
+    candidates, curves, choice = column.candidates, [], []
+    heats = column.heats or ((1.0, 1, (SEARCH_SEED,)),)
+    left = list(range(len(candidates)))
+    for number, (share, keep, seeds) in enumerate(heats):
+        members = [(k, seed) for k in left for seed in seeds]
+        found = stage(
+            f"heat{number}",
+            [candidates[k] for k, _ in members],
+            [seed for _, seed in members],
+            settings["rungs"],
+            share,
+        ).histories
+        means = np.reshape([history.best_valid for history in found], (len(left), len(seeds))).mean(1)
+        left = [left[place] for place in np.argsort(means, kind="stable")[:keep]]
+        if number == 0:
+            curves = [records.curve(history) for history in found]
+        else:
+            choice += [
+                {"heat": number, "seed": seed, "hyperparameters": candidates[k], "curve": records.curve(history)}
+                for (k, seed), history in zip(members, found, strict=True)
+            ]
+    chosen = left[0]
     final = stage("seeds", [candidates[chosen]] * len(column.seeds), column.seeds)
     theta = final.theta.to(device)
     scorers = {part: Scorer(model, getattr(dataset, part), theta.dtype, device) for part in ("train", "valid", "test")}
@@ -104,7 +112,7 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
         "search": {
             "chosen": candidates[chosen]["learning_rate"],
             "candidates": candidates,
-            "curves": [records.curve(history) for history in search.histories],
+            "curves": curves,
         },
         "runs": runs,
         "environment": records.environment(str(device), engine),
@@ -215,8 +223,11 @@ def run(
 def _cost(trial: Trial) -> int:
     """Time steps that a trial trains on if nothing stops early: what the progress bar counts."""
     column = COLUMNS[trial.column]
-    members = len(column.candidates) + column.again * len(column.others) + len(column.seeds)
-    return sum(map(count_steps, load(trial.data, progress=False).train)) * trial.protocol.max_epochs * members
+    steps, left, epochs = sum(map(count_steps, load(trial.data, progress=False).train)), len(column.candidates), 0
+    for share, keep, seeds in column.heats or ((1.0, 1, (SEARCH_SEED,)),):
+        epochs += left * len(seeds) * trial.shortened(share).max_epochs
+        left = keep
+    return steps * (epochs + trial.protocol.max_epochs * len(column.seeds))
 
 
 Claims = Iterator[tuple[Trial, ExitStack]]

@@ -1,8 +1,8 @@
 """The paper's study (section 4), and what this book adds to it: a grid of trials, declared here.
 
 A trial is one unit (or a variant of it) on one data set in one column, which is a way of training. It runs in stages:
-the candidates of the search side by side; in some columns the best few again with other seeds, to choose by; and then
-several seeds of what was chosen. `gatedrnn.runner` runs the trials.
+the candidates of the search side by side, in some columns in heats from which fewer and fewer go on; and then several
+seeds of what was chosen. `gatedrnn.runner` runs the trials.
 
 Everything that the paper leaves open is decided in this file and in `training.Protocol`; the book's ledger of
 departures gives the reasons.
@@ -33,20 +33,23 @@ EPOCHS = {
     "speech_a": (15, 4),
     "speech_b": (10, 4),
 }
-# A fixed length instead, at the end of which the rate is 0: 10,000 updates of 8 sequences on the small sets, 30,000 on
-# Nottingham and MuseData, 20,000 of 16 windows on Speech A.
+# A fixed length instead, at the end of which the rate is 0: (batch size, epochs) by data set; on music a batch has 500 to
+# 2,000 steps. Probes on validation overfitted from the middle on at this length or a longer one.
 BUDGET = {
-    "bach_chorales": 385,
-    "jsb_chorales": 345,
-    "piano_midi": 910,
-    "nottingham": 345,
-    "muse_data": 455,
-    "speech_a": 74,
-    "speech_b": 200,
+    "bach_chorales": (8, 100),
+    "jsb_chorales": (8, 100),
+    "piano_midi": (2, 60),
+    "nottingham": (4, 50),
+    "muse_data": (4, 32),
+    "speech_a": (16, 20),
+    "speech_b": (16, 20),
 }
 SEARCH_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
 PAPER_MUSIC = ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
 SPEECH = ("speech_a", "speech_b")
+
+
+Heat = tuple[float, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,11 @@ class Column:
     low, high : the range of the learning rate, log-uniform in exp(low) .. exp(high); draws : how many. rates : the
     candidates themselves, instead. noises, dropouts : what a candidate's weight noise and dropout are drawn from.
     rungs : of successive halving, as `training.train` takes them; without, every candidate is trained to its end.
-    again : so many of the best are trained again with the seeds `others`, and the mean of their validation NLL
-    chooses. stretch : multiplies the caps and the patience. budget : a share of BUDGET, or epochs : a number, that
-    replaces both. widen : multiplies the hidden size; hidden : replaces it. about : what it is, for a list.
+    heats : halving by whole schedules, because scores in the middle of an annealed run favour low rates: (share of the
+    budget, how many go on, seeds); in each heat those that are left are trained from the start, and the mean best
+    validation NLL of the seeds ranks them. stretch : multiplies the caps and the patience. budget : a share of BUDGET,
+    or epochs : a number, that replaces both. widen : multiplies the hidden size; hidden : replaces it. about : what it
+    is, for a list.
     """
 
     protocol: Protocol
@@ -69,8 +74,7 @@ class Column:
     noises: tuple[float, ...] = ()
     dropouts: tuple[float, ...] = ()
     rungs: tuple[tuple[int, int], ...] = ()
-    again: int = 0
-    others: tuple[int, ...] = (11, 12, 13)
+    heats: tuple[Heat, ...] = ()
     seeds: tuple[int, ...] = SEEDS
     stretch: int = 1
     budget: float = 0.0
@@ -126,7 +130,6 @@ COLUMNS = {
     "no_noise": Column(replace(PAPER, weight_noise=0.0), -12, -6, rungs=TRIAL_RUNGS, about="... without weight noise"),
     "informed": Column(replace(PAPER, informed_start=True), -12, -6, rungs=TRIAL_RUNGS, about="... log-odds as biases"),
     "wide": Column(PAPER, -12, -6, rungs=TRIAL_RUNGS, widen=4, about="... with four times the hidden units"),
-    "log_odds": Column(replace(PAPER, informed_start=True, order="own"), -12, -6, about="... log-odds, a full search"),
     "authors": Column(
         AUTHORS, rates=(1e-3,), seeds=(1, 2, 3), epochs=500, hidden=48, about="the settings of the authors' later code"
     ),
@@ -135,9 +138,9 @@ COLUMNS = {
         -7.5,
         -3.0,
         draws=24,
-        noises=(0.0, 0.03, 0.075),
+        noises=(0.0, 0.03, 0.075, 0.15),
         dropouts=(0.0, 0.2, 0.4),
-        again=4,
+        heats=((1 / 6, 6, (SEARCH_SEED,)), (1 / 3, 3, (SEARCH_SEED,)), (1 / 2, 1, (11, 12))),
         seeds=tuple(range(21, 31)),
         budget=1.0,
         about="what a careful practitioner would do today",
@@ -146,7 +149,8 @@ COLUMNS = {
         TODAY,
         rates=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
         seeds=(31, 32, 33, 34, 35),
-        budget=0.4,
+        heats=((1 / 2, 1, (SEARCH_SEED,)),),
+        budget=0.5,
         about="parts taken away: with --variant and --size",
     ),
     "converged": Column(
@@ -201,15 +205,19 @@ class Trial:
 
     @property
     def protocol(self) -> Protocol:
-        column, speech = COLUMNS[self.column], self.data in SPEECH
+        return self.shortened(1)
+
+    def shortened(self, share: float) -> Protocol:
+        """The protocol with a share of the column's fixed number of epochs, as in a heat of the search."""
+        column, (batch_size, budget) = COLUMNS[self.column], BUDGET[self.data]
         rule = column.protocol
         epochs, patience = (column.stretch * number for number in EPOCHS[self.data])
-        if fixed := column.epochs or round(column.budget * BUDGET[self.data]):
-            epochs = patience = fixed
-            rule = replace(rule, validate_every=max(fixed // 80, 1))
+        if fixed := column.epochs or column.budget * budget:
+            epochs = patience = max(round(share * fixed), 1)
+            rule = replace(rule, validate_every=max(epochs // 60, 1))
         if rule.start == "modern":
-            start = variant_of(self.unit, self.variant).start
-            rule = replace(rule, start=start, informed_start=not speech, batch_size=16 if speech else 8)
+            start, informed = variant_of(self.unit, self.variant).start, self.data not in SPEECH
+            rule = replace(rule, start=start, informed_start=informed, batch_size=batch_size)
         return replace(rule, max_epochs=self.max_epochs or epochs, patience=patience)
 
     @property
@@ -226,8 +234,8 @@ class Trial:
             "seeds": list(column.seeds),
             "dtype": "float32",
         }
-        if column.again:
-            settings |= {"again": column.again, "others": list(column.others)}
+        if column.heats:
+            settings["heats"] = [[share, keep, list(seeds)] for share, keep, seeds in column.heats]
         return settings
 
     @property
@@ -296,10 +304,22 @@ TRIALS += grid(("longer",), ("nottingham",), ("gru",))  # on MuseData its curves
 TRIALS += grid(("longer",), ("muse_data",), ("lstm",))  # two of its runs end at the cap
 # Declared with their rules, and recorded as they finish.
 FURTHER = grid(("authors",), ("jsb_chorales", "nottingham"), ("gru",))
-FURTHER += grid(("log_odds",), PAPER_MUSIC)
+FURTHER += grid(("informed",), PAPER_MUSIC)
 FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
 FURTHER += grid(("converged",), SPEECH)
+# The contrasts of the column components (whole unit minus variant, at the same number of hidden units) over which
+# p-values are adjusted: one part of a unit each, on the three sets that are run first.
+PARTS = {
+    "gru": ("no_reset", "constant_update"),
+    "lstm": ("no_input_gate", "no_forget_gate", "no_output_gate", "no_peepholes", "no_tanh", "coupled"),
+}
+PRIMARY = [
+    ("components", data, unit, variant)
+    for data in ("jsb_chorales", "nottingham", "piano_midi")
+    for unit, parts in PARTS.items()
+    for variant in parts
+]
 
 
 def same_settings(recorded: dict, settings: dict) -> bool:
