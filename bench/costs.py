@@ -11,7 +11,7 @@ import ways
 from plans import Configuration, Plan
 from timing import load, quartiles, take_turns
 
-from gatedrnn import datasets, files
+from gatedrnn import files, sources
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import music_model
 from gatedrnn.recurrence import use_engine
@@ -86,7 +86,7 @@ def count_operations() -> dict:
 def measure_memory() -> dict:
     """Peak bytes of training MuseData with ten members, a process for each unit."""
     try:
-        datasets.check("muse_data")
+        sources.check("muse_data")
     except files.DataError:
         return {"left_out": "MuseData is not at hand: run `gatedrnn data fetch muse_data`"}
     script = Path(__file__).with_name("memory.py")

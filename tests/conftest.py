@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatedrnn import datasets, files
+from gatedrnn import files, sources
 from gatedrnn.datasets import Dataset
 
 # The notebooks and the tests run on one thread a process, so that they round alike and can run side by side.
@@ -48,7 +48,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Con
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEDRNN_DATA", str(own))
         yield own
-    chorales = own / datasets.SOURCES["bach_chorales"].file
+    chorales = own / sources.SOURCES["bach_chorales"].file
     if chorales.is_file() and not chorales.is_symlink():
         (kept / "music").mkdir(exist_ok=True)
         shutil.copy(chorales, kept / "music")

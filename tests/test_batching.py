@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatedrnn import batching, datasets
+from gatedrnn import batching, datasets, preparation, sources
 from gatedrnn.batching import (
     Batch,
     buckets,
@@ -12,7 +12,9 @@ from gatedrnn.batching import (
     evaluation_batches,
     make_batch,
 )
+from gatedrnn.evaluation import evaluate
 from gatedrnn.files import DataError
+from gatedrnn.model import recall_model
 
 
 def music(lengths, seed=0):
@@ -26,6 +28,18 @@ def speech(lengths, seed=0):
 
 
 LENGTHS = [1, 2, 3, 40, 41, 42, 43, 44, 45, 46, 60, 61, 62, 63, 64, 65, 66, 67, 68, 5000, 30, 30, 30, 31, 32, 33, 34]
+
+
+def test_of_the_recall_task_only_the_last_step_counts():
+    rolls = preparation.recall(3)["test"][:5]
+    batch = batching.make_batch(list(rolls), "recall")
+    assert batch.mask[0].sum(0).tolist() == [1] * 5 and batch.mask[0, -1].all()
+    assert (batch.target[0, -1] == batch.x[0, 1]).all()  # the first frame, which is the second input
+    model = recall_model("gru", 3)
+    theta = model.init([0])
+    score = evaluate(model, theta, list(rolls))[0]
+    assert score.steps == score.sequences == 5
+    assert score.pooled == pytest.approx(float(model.nll(theta, batch)[0, -1].mean()), rel=1e-5)
 
 
 def test_music_batch_predicts_every_frame_from_those_before():
@@ -144,7 +158,7 @@ def test_buckets_of_equal_lengths_are_one():
 @pytest.mark.parametrize("name", ["nottingham", "muse_data", "bach_chorales"])
 def test_padding_stays_small(name):
     """Of a padded epoch at batch size 8, less than a tenth is padding."""
-    if datasets.source(name).here() is None and name != "bach_chorales":
+    if sources.source(name).here() is None and name != "bach_chorales":
         pytest.skip(f"{name} is not at hand: run `gatedrnn data fetch {name}` or set GATEDRNN_DATA")
     lengths = list(map(count_steps, datasets.load(name).train))
     padded = sum(T * chosen.size for T, chosen in epoch_plan(lengths, 8, [0], 0))

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from gatedrnn import cli, datasets, files
+from gatedrnn import cli, files, sources
 
 SMALL = ["--hidden", "4", "--epochs", "2"]
 
@@ -48,7 +48,7 @@ def test_help(command: list[str]):
 def test_data_list_names_every_set():
     result = CliRunner().invoke(cli.app, ["data", "list"])
     assert result.exit_code == 0
-    assert all(name in result.output for name in datasets.SOURCES)
+    assert all(name in result.output for name in sources.SOURCES)
 
 
 def test_data_fetch_and_check():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from gatedrnn import datasets, files, preparation
+from gatedrnn import datasets, files, preparation, sources
 from gatedrnn.datasets import Dataset
 from gatedrnn.files import DataError
 
@@ -25,7 +25,7 @@ CANONICAL = {
 
 def at_hand(name):
     """Load a data set, or skip the test where it would have to be fetched."""
-    if datasets.source(name).here() is None:
+    if sources.source(name).here() is None:
         pytest.skip(f"{name} is not at hand: run `gatedrnn data fetch {name}` or set GATEDRNN_DATA")
     return datasets.load(name)
 
@@ -83,8 +83,8 @@ def test_speech(name, counts, length):
     data = at_hand(name)
     parts = (data.train, data.valid, data.test)
     assert sum(map(len, parts)) == counts and {len(window) for part in parts for window in part} == {length}
-    stored = files.read_npz(datasets.source(name).here())
-    part = datasets.split_by_name(stored["utterances"].tolist())[stored["utterance"]]
+    stored = files.read_npz(sources.source(name).here())
+    part = sources.split_by_name(stored["utterances"].tolist())[stored["utterance"]]
     assert [int((part == i).sum()) for i in range(3)] == [len(p) for p in parts]
     assert np.concatenate(data.train).std() == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(data.test[0] * data.std + data.mean, stored["windows"][part == 2][0], atol=0.01)
@@ -98,15 +98,15 @@ def test_synthetic_speech():
     assert abs(np.concatenate(data.test).std() - 1) > 1e-2, "standardised by the training set alone"
     assert all(len(window) == 500 for window in data.train + data.valid + data.test)
     assert min(map(len, (data.train, data.valid, data.test))) > 50
-    assert datasets.check("synthetic_speech").stat().st_size <= 600_000
+    assert sources.check("synthetic_speech").stat().st_size <= 600_000
 
 
 def test_split_is_stable():
     labels = [f"bwv{i}" for i in range(100)]
-    part = datasets.split_by_name(labels)
+    part = sources.split_by_name(labels)
     assert np.bincount(part).tolist() == [60, 20, 20]
-    assert datasets.split_by_name(labels[::-1]).tolist() == part.tolist()[::-1]
-    assert datasets.split_by_name(["a", "b", "a"])[0] == datasets.split_by_name(["a", "b", "a"])[2]
+    assert sources.split_by_name(labels[::-1]).tolist() == part.tolist()[::-1]
+    assert sources.split_by_name(["a", "b", "a"])[0] == sources.split_by_name(["a", "b", "a"])[2]
     assert part[:8].tolist() == [0, 0, 2, 0, 0, 0, 1, 0]
 
 
@@ -115,35 +115,35 @@ def test_a_piece_goes_to_its_part_whole():
     names, lengths = list("abcdef"), np.arange(1, 7)
     frames = np.zeros((21, 88), np.uint8)
     frames[np.arange(21), np.repeat(np.arange(6), lengths)] = 1
-    part = datasets.split_by_name(names).tolist()
-    rolls = datasets.split_chorales({"frames": frames, "lengths": lengths, "names": np.array(names)})
+    part = sources.split_by_name(names).tolist()
+    rolls = sources.split_chorales({"frames": frames, "lengths": lengths, "names": np.array(names)})
     for number in range(3):
         expected = [(i, i + 1) for i in range(6) if part[i] == number]
         assert [(int(roll.argmax(1)[0]), len(roll)) for roll in rolls[number]] == expected
         assert all((roll.argmax(1) == roll.argmax(1)[0]).all() for roll in rolls[number])
     owner = np.array([0, 0, 1, 2, 3, 4, 4, 5])
-    windows = datasets.split_windows({"windows": owner[:, None], "utterance": owner, "utterances": np.array(names)})
+    windows = sources.split_windows({"windows": owner[:, None], "utterance": owner, "utterances": np.array(names)})
     assert [w[:, 0].tolist() for w in windows] == [[i for i in owner if part[i] == number] for number in range(3)]
 
 
 def test_unknown_name_lists_the_known_and_the_nearest():
     with pytest.raises(DataError, match=r"did you mean 'nottingham'\?.*bach_chorales, jsb_chorales"):
-        datasets.check("Nottingam")
+        sources.check("Nottingam")
     with pytest.raises(DataError, match="the known ones are"):
         datasets.load("xyz")
 
 
 def test_sources_hold_no_path_of_this_machine():
     data = datasets.load("synthetic_speech")
-    assert str(datasets.check("synthetic_speech").parent) not in data.source + data.description
-    assert next(iter(datasets.SOURCES)) == "bach_chorales", "the first needs no network"
-    assert all(source.name == name for name, source in datasets.SOURCES.items())
+    assert str(sources.check("synthetic_speech").parent) not in data.source + data.description
+    assert next(iter(sources.SOURCES)) == "bach_chorales", "the first needs no network"
+    assert all(source.name == name for name, source in sources.SOURCES.items())
 
 
 def test_what_is_absent_is_named(cache):
-    assert [name for name, source in datasets.SOURCES.items() if source.here()] == ["synthetic_speech"]
+    assert [name for name, source in sources.SOURCES.items() if source.here()] == ["synthetic_speech"]
     with pytest.raises(DataError, match="speech_b is not in .*run `gatedrnn data fetch speech_b`"):
-        datasets.check("speech_b")
+        sources.check("speech_b")
 
 
 # --- sequences ------------------------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def rolls():
 def registered(monkeypatch, content, *mirrors):
     """Let jsb_chorales be `content`, to be had from `mirrors`."""
     checksum = hashlib.sha256(content).hexdigest()
-    entry = replace(datasets.SOURCES["jsb_chorales"], mirrors=mirrors, size=len(content), sha256=checksum)
-    monkeypatch.setitem(datasets.SOURCES, "jsb_chorales", entry)
+    entry = replace(sources.SOURCES["jsb_chorales"], mirrors=mirrors, size=len(content), sha256=checksum)
+    monkeypatch.setitem(sources.SOURCES, "jsb_chorales", entry)
 
 
 def test_rolls_are_downloaded_once(cache, server, monkeypatch, rolls):
@@ -191,12 +191,12 @@ def test_rolls_are_downloaded_once(cache, server, monkeypatch, rolls):
             np.testing.assert_array_equal(found, given)
     path = cache / "music" / "JSB_Chorales.mat"
     assert datasets.load("jsb_chorales").step_seconds == 0.5
-    assert files_in(cache) == [path] and datasets.check("jsb_chorales") == path
+    assert files_in(cache) == [path] and sources.check("jsb_chorales") == path
 
 
 def test_rolls_of_wrong_checksum_in_the_cache(cache):
     files.target("music/JSB_Chorales.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    for use in (datasets.load, datasets.check):
+    for use in (datasets.load, sources.check):
         with pytest.raises(DataError, match="wrong checksum.*delete it and run `gatedrnn data fetch jsb_chorales`"):
             use("jsb_chorales")
 
@@ -222,23 +222,23 @@ ARRAYS = {
 def three_pieces(cache, monkeypatch):
     """bach_chorales, made of three small pieces."""
     entry = replace(
-        datasets.SOURCES["bach_chorales"],
+        sources.SOURCES["bach_chorales"],
         size=1000,
         sha256=files.digest(ARRAYS),
         make=lambda progress: ARRAYS,
     )
-    monkeypatch.setitem(datasets.SOURCES, "bach_chorales", entry)
+    monkeypatch.setitem(sources.SOURCES, "bach_chorales", entry)
     return entry
 
 
 def test_arrays_are_made_once(three_pieces, cache, monkeypatch):
     first = datasets.load("bach_chorales")
-    monkeypatch.setitem(datasets.SOURCES, "bach_chorales", replace(three_pieces, make=None))
+    monkeypatch.setitem(sources.SOURCES, "bach_chorales", replace(three_pieces, make=None))
     again = datasets.load("bach_chorales")
     for part in ("train", "valid", "test"):
         for one, two in zip(getattr(first, part), getattr(again, part), strict=True):
             np.testing.assert_array_equal(one, two)
-    assert files_in(cache) == [datasets.check("bach_chorales")] == [cache / three_pieces.file]
+    assert files_in(cache) == [sources.check("bach_chorales")] == [cache / three_pieces.file]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_arrays_are_made_once(three_pieces, cache, monkeypatch):
 )
 def test_arrays_in_the_cache_that_are_not_those_are_refused(three_pieces, stored):
     np.savez(files.target(three_pieces.file), **stored)
-    for use in (datasets.load, datasets.check):
+    for use in (datasets.load, sources.check):
         with pytest.raises(DataError, match="does not hold bach_chorales.*delete it and run `gatedrnn data fetch bach"):
             use("bach_chorales")
 
@@ -267,14 +267,14 @@ def test_a_cached_file_that_unpacks_to_too_much_is_refused(three_pieces):
 
 
 def test_a_damaged_cached_file_is_refused(cache):
-    files.target(datasets.SOURCES["bach_chorales"].file).write_bytes(b"half")
+    files.target(sources.SOURCES["bach_chorales"].file).write_bytes(b"half")
     with pytest.raises(DataError, match="not a .npz file"):
         datasets.load("bach_chorales")
 
 
 def test_what_comes_out_otherwise_is_not_kept(three_pieces, cache, monkeypatch):
     other = replace(three_pieces, make=lambda progress: ARRAYS | {"lengths": np.array([3, 2, 1], np.int32)})
-    monkeypatch.setitem(datasets.SOURCES, "bach_chorales", other)
+    monkeypatch.setitem(sources.SOURCES, "bach_chorales", other)
     with pytest.raises(DataError, match="bach_chorales comes out otherwise.*constraints.txt"):
         datasets.load("bach_chorales")
     assert files_in(cache) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from gatedrnn import datasets, files, preparation
+from gatedrnn import files, preparation, sources
 from gatedrnn.files import DataError
 
 
@@ -176,7 +176,7 @@ def test_windows_of_utterances():
 @pytest.mark.parametrize("name", ["speech_a", "speech_b"])
 def test_recipe_gives_the_prepared_windows(name):
     """For every raw recording at hand."""
-    prepared = datasets.source(name).here()
+    prepared = sources.source(name).here()
     raw = [(row, files.find(f"speech/{row['path'].replace('data', 'raw', 1)}")) for row in preparation.recordings(name)]
     if prepared is None or not any(path for _, path in raw):
         pytest.skip(f"needs {name} and raw recordings of it: run `gatedrnn data fetch {name}` or set GATEDRNN_DATA")

@@ -227,7 +227,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 @pytest.mark.parametrize("whom", ["all", "parent"])
 def test_a_killed_study_leaves_nobody_and_goes_on_to_the_same_records(undisturbed, tmp_path: Path, program, whom: str):
     process = program(SLOW)
-    until(lambda: len(list((tmp_path / "work").glob("*_search_*.npz"))) == 2)
+    until(lambda: len(list((tmp_path / "work").glob("*_heat0_*.npz"))) == 2)
     (os.killpg if whom == "all" else os.kill)(process.pid, signal.SIGKILL)
     process.communicate()
     until(lambda: all(map(gone, workers(tmp_path))), 20)  # the workers end with their parent, however it ended
@@ -244,7 +244,7 @@ def test_a_killed_study_leaves_nobody_and_goes_on_to_the_same_records(undisturbe
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_command_alone_ends_it_and_its_workers(tmp_path: Path, program, number: int, code: int):
     process = program("import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + SLOW)
-    until(lambda: list((tmp_path / "work").glob("*_search_*.npz")))
+    until(lambda: list((tmp_path / "work").glob("*_heat0_*.npz")))
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
@@ -323,7 +323,7 @@ def test_on_dask_a_trial_survives_its_worker(undisturbed, tmp_path: Path, small,
     trials = runner.run(TRIALS[:1], tmp_path / "out", scheduler=address, work=tmp_path / "work", progress=False)
     thread = threading.Thread(target=lambda: finished.extend(trials))
     thread.start()
-    until(lambda: list((tmp_path / "work").glob("*_search_*.npz")))
+    until(lambda: list((tmp_path / "work").glob("*_heat0_*.npz")))
     (first,) = workers(tmp_path)
     next(process for process in processes if process.pid == first).kill()
     thread.join(timeout=200)

@@ -87,13 +87,16 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     assert "the best 6 after a sixth of the epochs, the best 3 after a third" in rows["best"]
     assert "the best of these after half of them, by the mean of the seeds 11 and 12" in rows["best"]
     for name, (size, epochs) in study.BUDGET.items():
-        if name != "speech_b":
+        if name in TITLES:
             assert f"{epochs} epochs of batches of {size} ({TITLES[name]})" in rows["best"]
     assert f"ten seeds, {best.seeds[0]} to {best.seeds[-1]}" in rows["best"] and len(best.seeds) == 10
     *some, last = map(str, parts.rates)
     assert f"the rates {', '.join(some)} and {last}" in rows["components"] and parts.budget == 0.5
     assert "half of the epochs" in rows["components"] and parts.heats == ((1 / 2, 1, (0,)),)
     assert f"seeds {parts.seeds[0]} to {parts.seeds[-1]}" in rows["components"]
+    size, epochs = study.BUDGET["recall_10"]
+    assert f"lags {', '.join(lag.split('_')[1] for lag in study.RECALL)}" in rows["components"]
+    assert f"{epochs // 2} epochs of batches of {size}" in rows["components"]
     drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
     assert drawn in rows["converged"]
     assert converged.noises == (0, 0.075) and "ten times the cap" in rows["converged"] and converged.stretch == 10

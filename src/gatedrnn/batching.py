@@ -44,18 +44,18 @@ def _assemble(groups: list[list[np.ndarray]], kind: str, steps: int, dtype: torc
     """Pad `groups`, one list of sequences a member, to `steps` (T).
 
     Music: the target at t is frame t and the input is frame t - 1, zeros at the first step, so that every frame is
-    predicted. Speech: 20 samples in, the next 10 out.
+    predicted; of the recall task only the last one counts. Speech: 20 samples in, the next 10 out.
     """
     shape = (len(groups), steps, len(groups[0]))
-    width_in, width_out = (PITCHES, PITCHES) if kind == "music" else (WINDOW, HOP)
-    numbers = np.uint8 if kind == "music" else np.float64 if dtype == torch.float64 else np.float32
+    width_in, width_out = (WINDOW, HOP) if kind == "speech" else (PITCHES, PITCHES)
+    numbers = np.uint8 if kind != "speech" else np.float64 if dtype == torch.float64 else np.float32
     x, target = np.zeros((*shape, width_in), numbers), np.zeros((*shape, width_out), numbers)
     mask = np.zeros(shape, bool)
     for p, group in enumerate(groups):
         for b, sequence in enumerate(group):
             n = count_steps(sequence)
-            mask[p, :n, b] = True
-            if kind == "music":
+            mask[p, n - 1 if kind == "recall" else 0 : n, b] = True
+            if kind != "speech":
                 x[p, 1:n, b] = sequence[:-1]
                 target[p, :n, b] = sequence
             else:

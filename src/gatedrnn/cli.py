@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from . import datasets, files
+from . import datasets, files, sources
 from .units import UNITS
 
 # Whatever needs torch is imported where it is used, so that --help and `data` answer at once.
@@ -31,7 +31,7 @@ app.add_typer(data, name="data")
 @data.command("list")
 def list_data() -> None:
     """Every known data set, and whether it is on this machine."""
-    for name, source in datasets.SOURCES.items():
+    for name, source in sources.SOURCES.items():
         print(f"{name:<17} {source.kind:<7} {'here' if source.here() else '-':<5} {source.description}")
     print(f"cache directory: {files.cache_dir()} (GATEDRNN_DATA moves it)")
 
@@ -44,7 +44,7 @@ def fetch_data(names: Annotated[list[str], typer.Argument(help="data sets, or `a
     gatedrnn data fetch bach_chorales
     gatedrnn data fetch jsb_chorales nottingham muse_data piano_midi
     """
-    for source in map(datasets.source, datasets.SOURCES if names == ["all"] else names):
+    for source in map(sources.source, sources.SOURCES if names == ["all"] else names):
         print(f"{source.name}: {source.path()}", flush=True)
 
 
@@ -56,8 +56,8 @@ def check_data(names: Annotated[list[str] | None, typer.Argument(help="data sets
     gatedrnn data check
     gatedrnn data check jsb_chorales
     """
-    for name in names or [name for name, source in datasets.SOURCES.items() if source.here()]:
-        print(f"{name}: sound, {datasets.check(name)}", flush=True)
+    for name in names or [name for name, source in sources.SOURCES.items() if source.here()]:
+        print(f"{name}: sound, {sources.check(name)}", flush=True)
 
 
 @app.command()
@@ -88,11 +88,12 @@ def train(
         raise ValueError(f"{output} exists: move it away or name another file with --output")
     if not output.parent.is_dir():
         raise ValueError(f"the folder {output.parent} does not exist: make it first")
-    from .model import music_model, speech_model
+    from .model import music_model, recall_model, speech_model
     from .training import Protocol
     from .training import train as run
 
-    model = (music_model if datasets.source(data).kind == "music" else speech_model)(unit, hidden)
+    make = {"music": music_model, "recall": recall_model, "speech": speech_model}[sources.source(data).kind]
+    model = make(unit, hidden)
     dataset = datasets.load(data)
     checkpoint = output.with_suffix(".checkpoint.npz")
     if checkpoint.exists():

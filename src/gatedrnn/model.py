@@ -6,7 +6,7 @@ member of a population, so that an optimiser, weight noise or a checkpoint is on
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from . import variants
 from .cells import CELLS, Cell, GRUCell
 from .checks import check_shapes, check_sizes
-from .outputs import BernoulliOutput, GaussianMixtureOutput
+from .outputs import BernoulliOutput, GaussianMixtureOutput, RecallOutput
 from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS, check_unit
 
@@ -69,8 +69,8 @@ class SequenceModel:
 
     @property
     def kind(self) -> str:
-        """The kind of data it is for: "music" (binary vectors) or "speech" (real numbers)."""
-        return "music" if isinstance(self.output, BernoulliOutput) else "speech"
+        """The kind of data it is for: "music" (binary vectors), "recall" (the last of them) or "speech"."""
+        return self.output.kind
 
     @property
     def num_parameters(self) -> int:
@@ -192,6 +192,11 @@ def music_model(unit: str, hidden_size: int | None = None, **options) -> Sequenc
     check_unit(unit)
     size = UNITS[unit].music_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 88, size, BernoulliOutput(88), **options)
+
+
+def recall_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:
+    """The model of music for the recall task, where only the last step counts. Raises ValueError as `music_model`."""
+    return replace(music_model(unit, hidden_size, **options), output=RecallOutput(88))
 
 
 def speech_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:

@@ -5,6 +5,7 @@ Each output says how many numbers it needs (`width`), gives the negative log-lik
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ class BernoulliOutput:
     """One independent Bernoulli variable a pitch (section 4.1): p(x_k = 1) = sigmoid(a_k). size = number of pitches."""
 
     size: int
+    kind: ClassVar[str] = "music"
 
     def __post_init__(self):
         check_sizes(size=self.size)
@@ -47,6 +49,12 @@ class BernoulliOutput:
         return (rng.random(p.shape) < p).astype(np.uint8)
 
 
+class RecallOutput(BernoulliOutput):
+    """The same for the recall task, of which only the last step is scored."""
+
+    kind = "recall"
+
+
 @dataclass(frozen=True)
 class GaussianMixtureOutput:
     """A mixture of diagonal Gaussians whose weights are shared by the output dimensions (section 4.1).
@@ -59,6 +67,7 @@ class GaussianMixtureOutput:
     size: int = 10
     components: int = 20
     floor: float = 1e-4
+    kind: ClassVar[str] = "speech"
 
     def __post_init__(self):
         check_sizes(size=self.size, components=self.components)

@@ -115,6 +115,28 @@ def chorales(progress: bool = True) -> Arrays:
     return {"frames": roll, "lengths": lengths, "names": np.array([Path(name).name for name, _ in pieces])}
 
 
+RECALL_COUNTS = (1_000, 200, 400)
+
+
+def recall(lag: int, progress: bool = True) -> Arrays:
+    """The recall task of the lessons as piano rolls: ``train``, ``valid``, ``test``, uint8 (N, lag + 2, 88).
+
+    The first frame is one of four pitches, `lag` frames of four other pitches follow, and the last frame is the first
+    again: all that predicts it lies `lag` + 1 frames back. The draws are those of NumPy's generator with seed `lag`.
+
+    >>> rolls = recall(3)["test"]
+    >>> rolls.shape, bool((rolls[:, 0] == rolls[:, -1]).all())
+    ((400, 5, 88), True)
+    """
+    rng, arrays = np.random.default_rng(lag), {}
+    for part, count in zip(("train", "valid", "test"), RECALL_COUNTS, strict=True):
+        pitch = rng.integers(4, size=(count, lag + 2)) + PITCHES // 2
+        pitch[:, 1:-1] += 4
+        pitch[:, -1] = pitch[:, 0]
+        arrays[part] = np.eye(PITCHES, dtype=np.uint8)[pitch]
+    return arrays
+
+
 # --- piano rolls ----------------------------------------------------------------------------------------------------
 def read_mat(path: Path) -> list[list[np.ndarray]]:
     """The parts (train, valid, test) of a MATLAB 5 file, each a list of arrays as they are stored.

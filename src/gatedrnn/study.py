@@ -18,7 +18,8 @@ from . import files, records
 from .checks import check_sizes
 from .datasets import load
 from .evaluation import Scorer, evaluate
-from .model import SequenceModel, music_model, speech_model
+from .model import SequenceModel, music_model, recall_model, speech_model
+from .sources import source
 from .training import Protocol
 from .units import UNITS
 from .variants import VARIANTS, apply_variant, same_parameters, variant_of
@@ -32,9 +33,9 @@ EPOCHS = {
     "muse_data": (60, 10),
     "speech_a": (15, 4),
     "speech_b": (10, 4),
-}
-# A fixed length instead, at the end of which the rate is 0: (batch size, epochs) by data set; on music a batch has 500 to
-# 2,000 steps. Probes on validation overfitted from the middle on at this length or a longer one.
+} | dict.fromkeys(RECALL := ("recall_10", "recall_30", "recall_100"), (32, 32))
+# A fixed length instead, at the end of which the rate is 0: (batch size, epochs) by data set; a batch of music has 500
+# to 2,000 steps. In probes on validation most runs overfitted from the middle on.
 BUDGET = {
     "bach_chorales": (8, 100),
     "jsb_chorales": (8, 100),
@@ -43,7 +44,7 @@ BUDGET = {
     "muse_data": (4, 32),
     "speech_a": (16, 20),
     "speech_b": (16, 20),
-}
+} | dict.fromkeys(RECALL, (8, 32))
 SEARCH_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
 PAPER_MUSIC = ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
 SPEECH = ("speech_a", "speech_b")
@@ -199,7 +200,9 @@ class Trial:
     @property
     def model(self) -> SequenceModel:
         column, unit = COLUMNS[self.column], UNITS[self.unit]
-        make, size = (speech_model, unit.speech_size) if self.data in SPEECH else (music_model, unit.music_size)
+        kind = source(self.data).kind
+        make = {"music": music_model, "recall": recall_model, "speech": speech_model}[kind]
+        size = unit.speech_size if kind == "speech" else unit.music_size
         model = make(self.unit, hidden_size=column.hidden or column.widen * size)
         return (apply_variant if self.size == "same_hidden" else same_parameters)(model, self.variant)
 
@@ -216,7 +219,7 @@ class Trial:
             epochs = patience = max(round(share * fixed), 1)
             rule = replace(rule, validate_every=max(epochs // 60, 1))
         if rule.start == "modern":
-            start, informed = variant_of(self.unit, self.variant).start, self.data not in SPEECH
+            start, informed = variant_of(self.unit, self.variant).start, source(self.data).kind == "music"
             rule = replace(rule, start=start, informed_start=informed, batch_size=batch_size)
         return replace(rule, max_epochs=self.max_epochs or epochs, patience=patience)
 
@@ -307,6 +310,7 @@ FURTHER = grid(("authors",), ("jsb_chorales", "nottingham"), ("gru",))
 FURTHER += grid(("informed",), PAPER_MUSIC)
 FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
+FURTHER += grid(("components",), RECALL, tuple(UNITS), ALL_VARIANTS)
 FURTHER += grid(("converged",), SPEECH)
 # The contrasts of the column components (whole unit minus variant, at the same number of hidden units) over which
 # p-values are adjusted: one part of a unit each, on the three sets that are run first.
