@@ -234,8 +234,8 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     assert again.returncode == 0 and "recorded" not in again.stdout.replace("records in", "")
     shown = run("table", "--markdown", "--results", tmp_path)
     assert shown.returncode == 0 and "| bach_chorales | gru | 5 |" in shown.stdout
-    none = run("table", "--column", "today", "--results", tmp_path)
-    assert none.returncode == 1 and none.stderr == "gatedrnn: no record is of the column 'today': there are paper\n"
+    none = run("table", "--column", "adam", "--results", tmp_path)
+    assert none.returncode == 1 and none.stderr == "gatedrnn: no record is of the column 'adam': there are paper\n"
     values = run("table", "--column", "paper", "--csv", "--results", tmp_path)
     assert values.returncode == 0 and "test_per_sequence_ci" in values.stdout.splitlines()[0]
     scored = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
@@ -250,7 +250,7 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     [
         (["study", "--data", "mozart"], "jsb_chorales"),
         (["study", "--unit", "elman", "--data", "bach_chorales"], "tanh, gru, lstm"),
-        (["study", "--column", "future"], "paper, today"),
+        (["study", "--column", "future"], "paper, adam"),
         (["table", "--results", "nowhere"], "gatedrnn study"),
         (["evaluate", "jsb_chorales", "gru", "--results", "nowhere"], "gatedrnn study"),
     ],

@@ -253,7 +253,7 @@ def table(
 def evaluate(
     data: Annotated[str, typer.Argument(help="a data set of the study")],
     unit: Annotated[str, typer.Argument(help="tanh, gru or lstm")],
-    column: Annotated[str, typer.Option(help="paper, today, best, or a trial")] = "paper",
+    column: Annotated[str, typer.Option(help="paper, adam, best, or a trial")] = "paper",
     results: RESULTS = Path("book/results"),
 ) -> None:
     """Score the kept parameters of a recorded cell again, and hold the test NLL against the record.

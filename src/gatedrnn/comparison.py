@@ -197,7 +197,7 @@ def table(several: Iterable[dict]) -> pd.DataFrame:
 
 def _order(record: dict) -> list[tuple[int, str]]:
     """Where a record stands: by column, data set, unit and variant; names that the paper's table does not have last."""
-    orders = {"column": ["paper", "today"], "data": list(PAPER_TABLE_2), "unit": list(UNITS), "variant": [FULL]}
+    orders = {"column": ["paper", "best", "adam"], "data": list(PAPER_TABLE_2), "unit": list(UNITS), "variant": [FULL]}
     values = {name: record.get(name, FULL) for name in orders}
     return [(([*known, values[name]]).index(values[name]), values[name]) for name, known in orders.items()]
 
