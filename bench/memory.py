@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 from gatedrnn.datasets import load
-from gatedrnn.study import Cell
+from gatedrnn.study import Trial
 from gatedrnn.training import Protocol, train
 
 MEMBERS, BATCHES = 10, 2
@@ -22,11 +22,11 @@ def longest(sequences, number: int) -> tuple:
 
 def peak(unit: str) -> int:
     """Bytes: the largest resident size of this process so far, after training."""
-    cell, data = Cell("paper", "muse_data", unit, max_epochs=1), load("muse_data", progress=False)
-    protocol = Protocol(**cell.settings["protocol"])
+    trial, data = Trial("paper", "muse_data", unit, max_epochs=1), load("muse_data", progress=False)
+    protocol = Protocol(**trial.settings["protocol"])
     part = replace(data, train=longest(data.train, BATCHES * protocol.batch_size), valid=longest(data.valid, EVALUATED))
     rates, seeds = [1e-3] * MEMBERS, range(MEMBERS)
-    train(cell.model, part, learning_rates=rates, seeds=seeds, protocol=protocol, progress=False, on_nan="drop")
+    train(trial.model, part, learning_rates=rates, seeds=seeds, protocol=protocol, progress=False, on_nan="drop")
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024  # kilobytes everywhere else
 
