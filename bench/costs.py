@@ -14,8 +14,9 @@ from timing import load, quartiles, take_turns
 from gatedrnn import files, sources
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import music_model
+from gatedrnn.protocol import Protocol
 from gatedrnn.recurrence import use_engine
-from gatedrnn.training import Protocol, train
+from gatedrnn.training import train
 from gatedrnn.units import UNITS
 
 

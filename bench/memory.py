@@ -9,8 +9,9 @@ import sys
 from dataclasses import replace
 
 from gatedrnn.datasets import load
+from gatedrnn.protocol import Protocol
 from gatedrnn.study import Trial
-from gatedrnn.training import Protocol, train
+from gatedrnn.training import train
 
 MEMBERS, BATCHES = 10, 2
 EVALUATED = 32  # at least as many sequences as `evaluate` takes at once

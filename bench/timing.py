@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gatedrnn import kernels
-from gatedrnn.training import prepare_process
+from gatedrnn.process import prepare_process
 
 SHORTEST = 0.02  # seconds that a run is repeated for in a round, at least
 ROUNDS = 3, 25

@@ -10,7 +10,8 @@ from gatedrnn.batching import make_batch
 from gatedrnn.datasets import Dataset
 from gatedrnn.evaluation import evaluate
 from gatedrnn.model import music_model, speech_model
-from gatedrnn.training import Protocol, train
+from gatedrnn.protocol import Protocol
+from gatedrnn.training import train
 
 
 def test_both_averages_of_the_nll(toy):

@@ -12,7 +12,8 @@ from gatedrnn.batching import Batch, epoch_batches
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import music_model
 from gatedrnn.optim import State, rescale
-from gatedrnn.training import Protocol, train
+from gatedrnn.protocol import Protocol
+from gatedrnn.training import train
 
 MODEL, RATE = music_model("gru", 4), 1e-3
 STILL = {"weight_noise": 0.0, "batch_size": 3, "max_epochs": 2}

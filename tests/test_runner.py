@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from gatedrnn import records, runner, study
+from gatedrnn.protocol import Protocol
 from gatedrnn.study import Trial
-from gatedrnn.training import Protocol, train
+from gatedrnn.training import train
 
 TRIALS = [
     Trial("paper", "jsb_chorales", "gru", max_epochs=2),
@@ -144,7 +145,7 @@ import os, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from conftest import toy_data
-from gatedrnn import cli, runner, study, training
+from gatedrnn import cli, population, runner, study
 from gatedrnn.study import Trial
 
 work, out = Path({folder!r}) / "work", Path({folder!r}) / "out"
@@ -170,11 +171,11 @@ if __name__ == "__main__":
     cli.main()
 """
 SLOW = """
-save = training.__dict__.setdefault("save", training._Run.save)
+save = population.__dict__.setdefault("save", population.Population.save)
 def slow(self, path):
     save(self, path)
     time.sleep(0.7)
-training._Run.save = slow
+population.Population.save = slow
 """
 
 

@@ -68,8 +68,9 @@ def test_the_primary_contrasts_are_trials_and_the_ledger_names_them(root):
 
 def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results(root):
     text = " ".join((root / "book" / "departures.md").read_text().split())
-    rows = {name: text.split(f"| *{name}* |")[1].split("| *")[0] for name in study.COLUMNS if f"| *{name}* |" in text}
-    assert {name.lower() for name in rows} == study.COLUMNS.keys() - {"paper"}
+    starts = {name: "| *Adam* |" if name == "adam" else f"| *{name}* |" for name in study.COLUMNS if name != "paper"}
+    assert all(start in text for start in starts.values())
+    rows = {name: text.split(start)[1].split("| *")[0] for name, start in starts.items()}
     authors, best, parts, converged = (COLUMNS[name] for name in ("authors", "best", "components", "converged"))
     trial = Trial("authors", "nottingham", "gru")
     rule = trial.protocol

@@ -1,22 +1,20 @@
-"""A population equals single runs, a killed run resumes to the same end, NaN is named, both averages are right."""
+"""A population equals single runs, noise and dropout act where they should, and NaN is named."""
 
 import dataclasses
-import json
 import math
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pytest
 import torch
 
-from gatedrnn import recurrence, training
+from gatedrnn import population
 from gatedrnn.datasets import Dataset
+from gatedrnn.evaluation import evaluate
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
-from gatedrnn.training import Protocol, TrainingDiverged, evaluate, train
+from gatedrnn.population import TrainingDiverged
+from gatedrnn.protocol import Protocol
+from gatedrnn.training import train
 from gatedrnn.units import UNITS
 
 SHORT = Protocol(batch_size=3, max_epochs=4, patience=2)
@@ -220,14 +218,14 @@ def test_halving_is_part_of_a_checkpoint_and_survives_an_interruption(data, tmp_
     options = {"learning_rates": [1e-5, 1e-2, 1e-3], "seeds": [0] * 3, "dtype": torch.float64}
     rungs = ((1, 2), (3, 1))
     straight = train(model, data, protocol=SHORT, rungs=rungs, **options)
-    save = training._Run.save
+    save = population.Population.save
 
     def interrupted(self, path):
         save(self, path)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Run, "save", interrupted)
+        patch.setattr(population.Population, "save", interrupted)
         train(model, data, protocol=SHORT, rungs=rungs, checkpoint=tmp_path / "state.npz", **options)
     with pytest.raises(ValueError, match="rungs differ"):
         train(model, data, protocol=SHORT, checkpoint=tmp_path / "state.npz", **options)
@@ -263,105 +261,6 @@ def test_a_nan_stops_with_the_member_and_its_rate(data):
     assert torch.isfinite(dropped.theta).all()
 
 
-SCRIPT = """
-    import sys, time
-    sys.path.insert(0, {tests!r})
-    from conftest import toy_data
-    import torch
-    from gatedrnn import recurrence, training
-    from gatedrnn.model import music_model
-
-    save = training._Run.save
-    def slow(self, path):
-        save(self, path)
-        time.sleep(0.3)
-    training._Run.save = slow
-    protocol = training.Protocol(batch_size=3, max_epochs=8, patience=8)
-    training.train(music_model("lstm", 4), toy_data(), learning_rates=[1e-2, 3e-3], seeds=[0, 1], protocol=protocol,
-                   dtype=torch.float64, checkpoint={path!r})
-"""
-
-
-def test_a_killed_run_resumes_to_the_same_end(data, tmp_path, request):
-    path = tmp_path / "run.npz"
-    script = textwrap.dedent(SCRIPT).format(tests=str(request.path.parent), path=str(path))
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.kill()
-    process.wait()
-    with np.load(path, allow_pickle=False) as file:
-        reached = len(file["theta"])
-    assert reached == 2
-    protocol = Protocol(batch_size=3, max_epochs=8, patience=8)
-    arguments = {"learning_rates": [1e-2, 3e-3], "seeds": [0, 1], "protocol": protocol, "dtype": torch.float64}
-    model = music_model("lstm", 4)
-    resumed = train(model, data, **arguments, checkpoint=path)
-    whole = train(model, data, **arguments)
-    assert torch.equal(resumed.theta, whole.theta)
-    assert [curves(h)["valid"] for h in resumed.histories] == [curves(h)["valid"] for h in whole.histories]
-    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
-    finished = train(model, data, **arguments, checkpoint=path)  # a finished run is not run again
-    assert torch.equal(finished.theta, whole.theta) and len(finished.histories[0].epoch) == 9
-
-
-def test_a_checkpoint_of_another_run_is_refused(data, tmp_path):
-    path = tmp_path / "run.npz"
-    model = music_model("gru", 4)
-    train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
-    with pytest.raises(ValueError, match="another run .members differ."):
-        train(model, data, learning_rates=[1e-2], seeds=[1], protocol=SHORT, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        train(model, data, learning_rates=[1e-2], seeds=[0], protocol=SHORT, checkpoint=path)
-
-
-def changed(path, change):
-    """Rewrite a checkpoint with another content."""
-    with np.load(path) as stored:
-        arrays = dict(stored)
-    state = json.loads(str(arrays.pop("state")))
-    change(state, arrays)
-    np.savez(path, **{"state": json.dumps(state)} | arrays)
-
-
-WRONG = {
-    "no histories": lambda state, arrays: state.update(histories=[]),
-    "histories of nothing": lambda state, arrays: state.update(histories=[{}]),
-    "not even a dict": lambda state, arrays: state.update(histories=["a"]),
-    "an empty history": lambda state, arrays: state["histories"][0].update(
-        {name: [] for name in ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")}
-    ),
-    "curves of two lengths": lambda state, arrays: state["histories"][0]["valid"].pop(),
-    "words in a curve": lambda state, arrays: state["histories"][0].update(valid=["a"] * 5),
-    "another argument": lambda state, arrays: state["histories"][0].update(evil=1),
-    "no best": lambda state, arrays: state["histories"][0].update(best_epoch=77),
-    "a member too many": lambda state, arrays: state.update(alive=[0, 1]),
-    "a member below": lambda state, arrays: state.update(alive=[-1]),
-    "no epoch": lambda state, arrays: state.update(epoch=None),
-    "no run": lambda state, arrays: state.pop("run"),
-    "a shape": lambda state, arrays: arrays.update(best=arrays["best"][:, :3]),
-    "words": lambda state, arrays: arrays.update(best=np.full(arrays["best"].shape, "a")),
-    "no parameters": lambda state, arrays: arrays.pop("theta"),
-    "no state at all": lambda state, arrays: state.clear(),
-    "another state": lambda state, arrays: arrays.update(state=np.array(3)),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_checkpoint_with_wrong_content_is_one_sentence(data, tmp_path, name):
-    path, model = tmp_path / "run.npz", music_model("gru", 2)
-    options = {"learning_rates": [1e-2], "seeds": [0], "protocol": dataclasses.replace(SHORT, max_epochs=1)}
-    train(model, data, **options, checkpoint=path)
-    before = path.read_bytes()
-    changed(path, WRONG[name])
-    assert path.read_bytes() != before
-    with pytest.raises(ValueError, match="is not a checkpoint of this program: delete it or name another"):
-        train(model, data, **options, checkpoint=path)
-
-
 @pytest.mark.parametrize(
     "field, values",
     [
@@ -376,44 +275,6 @@ def test_what_would_poison_a_member_is_refused(data, field, values):
     for value in values:
         with pytest.raises(ValueError, match=r"learning rate|weight_noise|dropout|seed"):
             train(music_model("gru", 2), data, **options | {field: [value]})
-
-
-@pytest.mark.parametrize(
-    "field, values",
-    [
-        ("weight_noise", [-1, math.nan, math.inf, None]),
-        ("clip_norm", [0, -3, math.nan, "1"]),
-        ("decay", [2, -0.1, math.nan]),
-        ("momentum", [-3, 1]),
-        ("epsilon", [-1, 0]),
-        ("batch_size", [1.5, 0, True]),
-        ("max_epochs", [math.inf, 0]),
-        ("validate_every", [0]),
-        ("averaging", [1.0]),
-        ("dropout", [1.0]),
-        ("schedule", ["step"]),
-        ("objective", ["max"]),
-        ("order", ["random"]),
-        ("start", ["zero"]),
-    ],
-)
-def test_a_protocol_refuses_what_makes_no_sense_by_its_name(field, values):
-    for value in values:
-        with pytest.raises(ValueError, match=f"^{field} must be"):
-            Protocol(**{field: value})
-
-
-def test_a_process_is_prepared_for_the_compiled_engine_too(monkeypatch):
-    """Its library of products has a setting of its own for the number of threads."""
-    kernels = pytest.importorskip("gatedrnn.kernels")
-    called = []
-    monkeypatch.setattr(kernels, "prepare", lambda: called.append(1))
-    with recurrence.use_engine("torch"):
-        training.prepare_process()
-    assert not called
-    with recurrence.use_engine("auto"):
-        training.prepare_process()
-    assert called == [1]
 
 
 def test_bad_arguments(data):
@@ -431,8 +292,4 @@ def test_bad_arguments(data):
         train(speech_model("gru", 2), sound, learning_rates=[1e-2], seeds=[0], protocol=Protocol(informed_start=True))
     with pytest.raises(ValueError, match="'raise', 'drop' or 'shrink'"):
         train(model, data, learning_rates=[1e-2], seeds=[0], on_nan="ignore")
-    with pytest.raises(ValueError, match="rmsprop, adam, adamw, authors"):
-        Protocol(optimizer="sgd")
-    with pytest.raises(ValueError, match="max_epochs must be an integer of at least 1"):
-        Protocol(max_epochs=0)
     assert SequenceModel("gru", 5, 3, BernoulliOutput(5)).kind == "music"

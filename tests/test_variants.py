@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
-from gatedrnn.training import Protocol, train
+from gatedrnn.protocol import Protocol
+from gatedrnn.training import train
 from gatedrnn.variants import (
     VARIANTS,
     apply_variant,

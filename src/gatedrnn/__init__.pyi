@@ -16,10 +16,10 @@ from .model import SequenceModel as SequenceModel
 from .model import music_model as music_model
 from .model import speech_model as speech_model
 from .network import Network as Network
+from .protocol import Protocol as Protocol
 from .sampling import sample_roll as sample_roll
 from .sampling import sample_waveform as sample_waveform
 from .sound import audio as audio
-from .training import Protocol as Protocol
 from .training import Result as Result
 from .training import train as train
 from .units import UNITS as UNITS

@@ -89,7 +89,7 @@ def train(
     if not output.parent.is_dir():
         raise ValueError(f"the folder {output.parent} does not exist: make it first")
     from .model import music_model, recall_model, speech_model
-    from .training import Protocol
+    from .protocol import Protocol
     from .training import train as run
 
     make = {"music": music_model, "recall": recall_model, "speech": speech_model}[sources.source(data).kind]
@@ -284,7 +284,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         fail(error)
     except RuntimeError as error:
-        from .training import TrainingDiverged
+        from .population import TrainingDiverged
 
         if not isinstance(error, TrainingDiverged):
             raise

@@ -15,7 +15,9 @@ from .model import SequenceModel, music_model
 from .network import Network
 from .optim import rescale
 from .outputs import BernoulliOutput
-from .training import Protocol, prepare_process, train
+from .process import prepare_process
+from .protocol import Protocol
+from .training import train
 
 SYMBOLS = 4
 RECALL_SIZES = {"tanh": 40, "gru": 21, "lstm": 17}  # about the same number of recurrent parameters

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-OPTIMIZERS = ("rmsprop", "adam", "adamw", "authors")
+from .protocol import Protocol
+
+Number = float | Tensor
 FLOOR = 1e-2  # of the root mean square in "authors", the default of their later code
 
 
@@ -33,8 +35,10 @@ class State:
     bad: Tensor
 
     @classmethod
-    def start(cls, theta: Tensor, rate, noise, dropout, averaged: bool) -> "State":
-        """The state before the first update; rate, noise and dropout are lists, a number a member."""
+    def start(
+        cls, theta: Tensor, rate: list[float], noise: list[float], dropout: list[float], averaged: bool
+    ) -> "State":
+        """The state before the first update; rate, noise and dropout hold a number a member."""
         own = [torch.tensor(values, dtype=torch.float64).to(theta)[:, None] for values in (rate, noise, dropout)]
         average = theta.clone() if averaged else None
         bad = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
@@ -57,8 +61,8 @@ def rescale(vectors: Tensor, limit: float) -> tuple[Tensor, Tensor]:
     return vectors * (limit / norm).clamp(max=1), norm
 
 
-def apply(rule, state: State, gradient: Tensor, factor, count, shrink: bool = False) -> None:
-    """One update along a gradient (P, N), by a `training.Protocol`.
+def apply(rule: Protocol, state: State, gradient: Tensor, factor: Number, count: Number, shrink: bool = False) -> None:
+    """One update along a gradient (P, N), by a protocol.
 
     factor : what the schedule multiplies the learning rates by. count : the number of this update, from 1; numbers or
     tensors of one element. A gradient that is not finite counts in `state.bad` and moves nothing, or, with `shrink`, a

@@ -26,9 +26,10 @@ from . import files, records
 from .batching import count_steps
 from .datasets import load
 from .evaluation import Scorer
+from .process import check_device
 from .recurrence import engine_for
 from .study import COLUMNS, SEARCH_SEED, Trial, path_of, same_settings, save_parameters
-from .training import check_device, train
+from .training import train
 
 try:
     import fcntl

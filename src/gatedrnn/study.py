@@ -4,7 +4,7 @@ A trial is one unit (or a variant of it) on one data set in one column, which is
 the candidates of the search side by side, in some columns in heats from which fewer and fewer go on; and then several
 seeds of what was chosen. `gatedrnn.runner` runs the trials.
 
-Everything that the paper leaves open is decided in this file and in `training.Protocol`; the book's ledger of
+Everything that the paper leaves open is decided in this file and in `protocol.Protocol`; the book's ledger of
 departures gives the reasons.
 """
 
@@ -19,8 +19,8 @@ from .checks import check_sizes
 from .datasets import load
 from .evaluation import Scorer, evaluate
 from .model import SequenceModel, music_model, recall_model, speech_model
+from .protocol import Protocol
 from .sources import source
-from .training import Protocol
 from .units import UNITS
 from .variants import VARIANTS, apply_variant, same_parameters, variant_of
 
