@@ -36,7 +36,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["data"], ["data", "fetch"], ["data", "check"], ["train"], ["sample"], ["study"], ["table"], ["evaluate"]],
+    [
+        [],
+        ["data"],
+        ["data", "fetch"],
+        ["data", "check"],
+        ["train"],
+        ["sample"],
+        ["study"],
+        ["table"],
+        ["evaluate"],
+        ["lesions"],
+    ],
 )
 def test_help(command: list[str]):
     result = CliRunner().invoke(cli.app, [*command, "--help"])
@@ -240,6 +251,9 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     assert values.returncode == 0 and "test_per_sequence_ci" in values.stdout.splitlines()[0]
     scored = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
     assert scored.returncode == 0 and "recorded" in scored.stdout
+    lesioned = run("lesions", "--column", "paper", "--results", tmp_path)
+    assert lesioned.returncode == 0 and (tmp_path / "lesions.json").is_file()
+    assert lesioned.stdout == f"paper/bach_chorales/gru: {tmp_path / 'lesions.json'}\n"
     (tmp_path / "paper" / "bach_chorales_gru.npz").write_bytes(b"no parameters")
     broken = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
     assert broken.returncode == 1 and "Traceback" not in broken.stderr

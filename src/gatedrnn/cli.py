@@ -1,4 +1,4 @@
-"""The command line: `gatedrnn data | train | sample | study | table | evaluate`.
+"""The command line: `gatedrnn data | train | sample | study | table | evaluate | lesions`.
 
 Exit codes: 0 all is well; 1 it could not be done, with one sentence on stderr; 2 wrong usage; 130 interrupted
 (143 and 129: by SIGTERM, SIGHUP).
@@ -270,6 +270,28 @@ def evaluate(
     print(f"{cell}, seed {run['seed']}: test NLL {now:.4f} nats a step, pooled; recorded {recorded:.4f}")
     if abs(now - recorded) > 1e-3:
         raise ValueError("the score is not the recorded one: are the parameters and the record of the same run?")
+
+
+@app.command()
+def lesions(
+    column: Annotated[str, typer.Option(help="the column whose kept networks are lesioned")] = "components",
+    data: Annotated[list[str] | None, typer.Option(help="a data set; repeat for several; by default all")] = None,
+    results: RESULTS = Path("book/results"),
+) -> None:
+    """Lesion the kept networks of whole units, and record what each lesion costs on each test piece; minutes.
+
+    Takes the GRU and the LSTM of every data set that has a record, needs their data, and replaces what was recorded.
+
+    \b
+    gatedrnn lesions
+    gatedrnn lesions --column paper --data jsb_chorales
+    """
+    from . import lesions as lesioned
+    from . import study as declared
+
+    trials = declared.grid((column,), tuple(data or declared.EPOCHS), ("gru", "lstm"))
+    for trial in (trial for trial in trials if declared.parameters_path(results, trial).is_file()):
+        print(f"{trial}: {lesioned.record(trial, results)}", flush=True)
 
 
 def main() -> None:

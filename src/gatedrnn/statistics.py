@@ -1,7 +1,8 @@
 """How sure a mean is: intervals over seeds, test pieces and the choice of hyperparameters.
 
-Two layers. `interval` is Student's, over one value a seed. `Estimate` is for a sum of groups with coefficients, such as
-full - ablated, and covers what else could have come out otherwise:
+Three layers. `interval` is Student's, over one value a seed. `over_pieces` is for one network, over the test pieces.
+`estimate` is for a sum of groups with coefficients, such as full - ablated, and covers what else could have come out
+otherwise:
 
 * seeds: each group's networks were trained from seeds of their own;
 * pieces: all groups were scored on the same test pieces, a sample of the music;
@@ -110,6 +111,24 @@ def estimate(
     if any(len(group.choose) > 1 for _, group in terms):  # makes the interval wider, never surer
         shares["choice"] = float(sum(c**2 * _choice(group.choose) for c, group in terms))
     return Estimate(mean, math.sqrt(sum(shares.values())), freedom, shares)
+
+
+def over_pieces(nll: ArrayLike, steps: ArrayLike) -> Estimate:
+    """The pooled mean of what one network loses or gains on each of m pieces, over the pieces alone.
+
+    nll : (m,), nats in all on each piece; steps : (m,), its length. The error is that of a ratio of two sums. With a
+    single piece nothing tells how sure the mean is.
+
+    >>> one = over_pieces([2.0, 6.0, 5.0], [10, 20, 20])
+    >>> round(one.mean, 3), round(one.error, 3)
+    (0.26, 0.025)
+    """
+    nll, steps = np.asarray(nll, dtype=float), np.asarray(steps, dtype=float)
+    m, mean = len(steps), float(nll.sum() / steps.sum())
+    if m < 2:
+        return Estimate(mean, math.nan, 0)
+    variance = float(((nll - mean * steps) ** 2).sum() * m / (m - 1) / steps.sum() ** 2)
+    return Estimate(mean, math.sqrt(variance), m - 1, {"pieces": variance})
 
 
 def _draws(terms: Sequence[tuple[float, Group]], steps: np.ndarray, per_sequence: bool) -> np.ndarray:
