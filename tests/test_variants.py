@@ -198,3 +198,12 @@ def test_a_cell_is_the_variant_or_there_is_none(unit: str, name: str):
     weights = {k: part[0] for k, part in model.unflatten(theta).items() if not k.endswith("_out")}
     cell = model.new_cell(dtype=torch.float64).load_stacked(weights)
     torch.testing.assert_close(cell.run(x)["h"], model.hidden(theta, x[None])[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit, name", [(unit, name) for unit in VARIANTS for name in VARIANTS[unit]])
+@pytest.mark.parametrize("start", ["authors", "modern"])
+def test_every_variant_starts_from_numbers_that_training_may_write_to(unit: str, name: str, start: str):
+    model = apply_variant(music_model(unit, 3), name)
+    theta = model.init([0, 1], start=start)
+    assert not theta.requires_grad and theta.shape == (2, model.num_parameters)
+    model.parts(theta)["b_out"][:] = 0.5

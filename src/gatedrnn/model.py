@@ -99,7 +99,8 @@ class SequenceModel:
         cell = self._drawn(dtype=torch.float64, generator=generator)
         parameters = {name: p.detach() for name, p in cell.stacked().items()}
         if self.independent:  # the forget gate's blocks, before the candidate's
-            extra = GRUCell(self.input_size, self.hidden_size, dtype=torch.float64, generator=generator).stacked()
+            another = GRUCell(self.input_size, self.hidden_size, dtype=torch.float64, generator=generator).stacked()
+            extra = {name: p.detach() for name, p in another.items()}
             for name, H in (("W", self.hidden_size), ("U", self.hidden_size), ("b", self.hidden_size)):
                 parts = [parameters[name][..., : 2 * H], extra[name][..., :H], parameters[name][..., 2 * H :]]
                 parameters[name] = torch.cat(parts, dim=-1)
