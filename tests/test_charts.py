@@ -55,6 +55,28 @@ def test_the_forest_shows_ours_beside_the_papers(made):
         charts.forest(comparison.table([made(column=name) for name in "abcde"]))
 
 
+def test_costs_stand_in_common_rows_with_a_marker_a_data_set():
+    small, large = Estimate(0.05, 0.01, 4), Estimate(3.0, 0.2, 60)
+    reset, forget = ("gru", "r = 1"), ("lstm", "f = 1")
+    figure = charts.cost_panels({
+        "retrained": {reset: {"nottingham": small, "jsb_chorales": small}, forget: {"jsb_chorales": small}},
+        "at once": {reset: {"jsb_chorales": large}},
+    })  # fmt: skip
+    trained, at_once = figure.axes
+    assert [text.get_text() for text in trained.get_yticklabels()] == ["GRU, r = 1", "LSTM, f = 1"]
+    drawn = bars(trained)
+    assert len(drawn) == 3 and [y > 0.5 for y in sorted(drawn)] == [False, False, True]
+    mean, low, high, color = drawn[max(drawn)]
+    assert (mean, low, high) == pytest.approx((0.05, 0.05 - small.half, 0.05 + small.half))
+    assert color == COLORS["lstm"]
+    ((mean, low, high, color),) = bars(at_once).values()
+    assert (mean, low, high) == pytest.approx((3.0, 3 - large.half, 3 + large.half)) and color == COLORS["gru"]
+    assert trained.get_xlim() == at_once.get_xlim()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Nottingham", "JSB Chorales"]
+    with pytest.raises(ValueError, match="choose some"):
+        charts.cost_panels({"": {reset: dict.fromkeys("abcdefg", small)}})
+
+
 def test_learning_curves_stand_side_by_side(made):
     runs = {name: {"gru": claims.histories(made(data=name))} for name in ("jsb_chorales", "speech_a", "nottingham")}
     figure = charts.small_multiples(runs, by="update")

@@ -29,6 +29,7 @@ LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its 
     "tanh - LSTM": (COLORS["lstm"], MARKERS["lstm"]),
     "LSTM - GRU": (INK, "D"),
 } | {NAMES[unit]: (COLORS[unit], MARKERS[unit]) for unit in UNITS}
+SET_MARKERS = ("o", "s", "D", "^", "v", "P")  # a data set each, where colours tell the units apart
 COLUMN_FACES = ("none", "full", "left", "right")  # how a column fills its marker
 TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE}
 
@@ -105,6 +106,57 @@ def forest(frame: pd.DataFrame, *, average: str = PRINTED) -> Figure:
     handles = [Line2D([], [], color=INK, marker="o", ls="", fillstyle=face, label=column) for column, face in faces]
     if "paper" in frame and frame["paper"].notna().any():
         handles.append(Line2D([], [], color=INK, marker="*", ms=9, ls="", label="the paper's figure"))
+    figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
+    return figure
+
+
+def cost_panels(
+    panels: Mapping[str, Mapping[tuple[str, str], Mapping[str, Estimate]]],
+    *,
+    linear: float = 0.1,
+    xlabel: str = "cost in test NLL, nats a step",
+) -> Figure:
+    """Draw what parts of units cost, panels side by side with common rows: title -> (unit, part) -> data set -> cost.
+
+    Rows have their unit's colour, data sets a marker each, with a 95 % interval. The axis is straight between -linear
+    and +linear and logarithmic beyond, so that small and large costs can be read off one figure.
+    """
+    rows = list(dict.fromkeys(row for panel in panels.values() for row in panel))
+    sets = [name for name in SETS if any(name in row for panel in panels.values() for row in panel.values())]
+    sets += list(dict.fromkeys(
+        name for panel in panels.values() for row in panel.values() for name in row if name not in SETS
+    ))  # fmt: skip
+    markers = dict(zip(sets, SET_MARKERS, strict=False))
+    if len(sets) > len(SET_MARKERS):
+        raise ValueError(f"cost panels tell {len(SET_MARKERS)} data sets apart, not {len(sets)}: choose some")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(WIDTH, 1.1 + len(rows) * (0.16 + 0.11 * len(sets))), layout="constrained",
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    for ax, (title, panel) in zip(axes.flat, panels.items(), strict=True):
+        ax.set_xscale("symlog", linthresh=linear, linscale=1.2)
+        ax.axvline(0, color=INK, lw=1, ls=(0, (4, 2)))
+        for (unit, part), row in panel.items():
+            for name, cost in row.items():
+                y = rows.index((unit, part)) + 0.76 * ((sets.index(name) + 0.5) / len(sets) - 0.5)
+                look = {"color": COLORS[unit], "ms": 4.5, "capsize": 2, "lw": 1.4}
+                ax.errorbar(cost.mean, y, xerr=cost.half, fmt=markers[name], **look)
+        for y in range(1, len(rows)):
+            ax.axhline(y - 0.5, color=INK if rows[y][0] != rows[y - 1][0] else RULE, lw=0.8, zorder=0)
+        ax.set_title(title)
+        ax.grid(axis="x")
+    for ax in axes.flat:
+        low, high = ax.get_xlim()
+        ticks = [t for t in (-10, -1, -linear, 0, linear, 1, 10, 100) if low <= t <= high]
+        ax.set_xticks(ticks, [f"{tick:g}".replace("-", "\u2212") for tick in ticks])
+        ax.minorticks_off()
+    axes[0, 0].set_yticks(range(len(rows)), [f"{NAMES[unit]}, {part}" for unit, part in rows])
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.supxlabel(xlabel, fontsize=10)
+    handles = [
+        Line2D([], [], color=INK, marker=marker, ls="", ms=5, label=SETS.get(name, name))
+        for name, marker in markers.items()
+    ]
     figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
     return figure
 

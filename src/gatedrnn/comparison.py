@@ -125,7 +125,8 @@ def contrasts(
     """Full - ablated in test NLL for each variant whose whole unit is recorded in the same column: below 0, it helps.
 
     Columns: column, data, unit, variant, difference, half, p, and holm, p adjusted for all rows that are `primary`
-    (places that were declared beforehand; all, unless given), nan for the others.
+    (places that were declared beforehand; all, unless given), nan for the others. A declared place that is not recorded
+    yet counts as p = 1, so that nothing becomes sure because something else is missing.
     """
     rows = []
     for where, record in sorted(found.items()):
@@ -134,10 +135,12 @@ def contrasts(
             of = difference(whole, record, average)
             rows.append([*where, of.mean, of.half, of.p])
     frame = pd.DataFrame(rows, columns=["column", "data", "unit", "variant", "difference", "half", "p"])
-    declared = set(found) if primary is None else set(primary)
+    there = {tuple(row[:4]) for row in rows}
+    declared = there if primary is None else set(primary)
     chosen = [tuple(row[:4]) in declared for row in rows]
+    p = [*frame.loc[chosen, "p"], *[1.0] * len(declared - there)]
     frame["holm"] = np.nan
-    frame.loc[chosen, "holm"] = statistics.holm(frame.loc[chosen, "p"])
+    frame.loc[chosen, "holm"] = statistics.holm(p)[: sum(chosen)]
     return frame
 
 
