@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gatedrnn import records, study
+from gatedrnn import columns, records, study
 from gatedrnn.units import UNITS
 
 
@@ -188,7 +188,7 @@ def test_the_ledger_tells_how_many_updates_a_run_has_on_nottingham(root):
     runs = [run["curve"] for run in one(root, "paper", "nottingham", "gru")["runs"]]
     best = sum(curve["update"][curve["epoch"].index(curve["best_epoch"])] for curve in runs) / len(runs)
     assert f"keep their best after {round(best, -2):,.0f} on average" in ledger
-    epochs = study.COLUMNS["authors"].epochs
+    epochs = columns.COLUMNS["authors"].epochs
     updates = int(re.search(r"are ([\d,]+) updates on Nottingham", ledger)[1].replace(",", ""))
     batches = runs[0]["update"][-1] // runs[0]["epoch"][-1]
     assert -(-(updates // epochs) // 4) == batches, "of four, as the column paper has them"

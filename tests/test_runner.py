@@ -3,6 +3,7 @@
 The trials are those of the study on a small data set, which a program puts in place of the real ones.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from gatedrnn import records, runner, study
+from gatedrnn.columns import COLUMNS
 from gatedrnn.protocol import Protocol
 from gatedrnn.study import Trial
 from gatedrnn.training import train
@@ -69,7 +71,7 @@ def test_the_best_rate_of_the_search_is_taken_and_its_runs_are_recorded(undistur
 
 def test_heats_let_fewer_and_fewer_go_on_by_the_mean_of_their_seeds(small, tmp_path: Path, monkeypatch):
     heats = ((1 / 2, 3, (0,)), (1.0, 1, (11, 12)))
-    monkeypatch.setitem(study.COLUMNS, "best", study.replace(study.COLUMNS["best"], draws=6, heats=heats, epochs=4))
+    monkeypatch.setitem(COLUMNS, "best", dataclasses.replace(COLUMNS["best"], draws=6, heats=heats, epochs=4))
     record, _ = runner.run_trial(Trial("best", "jsb_chorales", "gru"), work=tmp_path)
     records.check(record)
     assert {curve["epoch"][-1] for curve in record["search"]["curves"]} == {2}
@@ -105,7 +107,7 @@ def test_records_are_not_made_twice_nor_overwritten(undisturbed: dict, small, tm
     for record, _ in undisturbed.values():
         records.write(record, tmp_path)
     assert list(runner.run(TRIALS, tmp_path)) == []
-    longer = [study.replace(TRIALS[0], max_epochs=3)]
+    longer = [dataclasses.replace(TRIALS[0], max_epochs=3)]
     with pytest.raises(records.RecordError, match="other settings"):
         list(runner.run(longer, tmp_path))
 
@@ -123,10 +125,33 @@ def test_a_lock_is_held_by_one_and_a_stale_one_is_no_obstacle(tmp_path: Path):
     assert not path.exists()
 
 
+KEYS = {
+    Trial("paper", "nottingham", "gru"): "19a7d428a919",
+    Trial("adam", "nottingham", "gru"): "a489513a18d4",
+    Trial("longer", "nottingham", "gru"): "574afb24554c",
+    Trial("single", "nottingham", "gru"): "00d1bb307ef6",
+    Trial("no_noise", "nottingham", "gru"): "f786dfc51348",
+    Trial("informed", "nottingham", "gru"): "62b2c509a510",
+    Trial("wide", "nottingham", "gru"): "033a46427061",
+    Trial("authors", "nottingham", "gru"): "101a3c72c2d4",
+    Trial("best", "nottingham", "gru"): "86eab1584ef4",
+    Trial("components", "nottingham", "gru"): "70a580a4812a",
+    Trial("components", "piano_midi", "lstm", "no_forget_gate", "same_parameters"): "b0b16ff853ff",
+    Trial("converged", "speech_b", "gru"): "6678f4747688",
+    Trial("paper", "speech_a", "tanh"): "b08b1854d31e",
+}
+
+
+def test_a_trial_keeps_its_name_so_that_a_run_of_days_goes_on_from_its_checkpoints():
+    """A key follows from all settings and from how a model prints: a change of either starts such runs afresh."""
+    assert {trial: runner.key(trial) for trial in KEYS} == KEYS
+    assert {trial.column for trial in KEYS} == COLUMNS.keys()
+
+
 def test_another_cap_of_epochs_is_another_name():
     """On a scheduler that others use too, and for the checkpoints."""
-    names = {runner.key(study.replace(TRIALS[0], max_epochs=cap)) for cap in (None, 2, 3)}
-    names |= {runner.key(study.replace(TRIALS[1], variant=variant)) for variant in ("full", "coupled")}
+    names = {runner.key(dataclasses.replace(TRIALS[0], max_epochs=cap)) for cap in (None, 2, 3)}
+    names |= {runner.key(dataclasses.replace(TRIALS[1], variant=variant)) for variant in ("full", "coupled")}
     assert len(names) == 5
 
 
@@ -337,7 +362,7 @@ def test_a_cluster_without_workers_and_one_that_is_lost_are_one_sentence(
     tmp_path: Path, small, cluster: Callable, monkeypatch: pytest.MonkeyPatch
 ):
     address, processes = cluster(0)
-    monkeypatch.setattr(runner, "PATIENCE", 8)
+    monkeypatch.setattr("gatedrnn.cluster.PATIENCE", 8)
     options = {"work": tmp_path / "work", "progress": False}
     with pytest.raises(TimeoutError, match="no worker came to tcp://.* start `dask worker tcp://"):
         list(runner.run(TRIALS, tmp_path, scheduler=address, **options))

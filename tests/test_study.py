@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gatedrnn import comparison, optim, study
-from gatedrnn.study import COLUMNS, Trial, grid
+from gatedrnn.columns import COLUMNS, LONGER_RUNGS, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
+from gatedrnn.study import Trial, grid
 from gatedrnn.variants import VARIANTS
 
 
@@ -46,7 +47,7 @@ def test_the_ledger_names_the_caps_and_the_rungs_that_are_declared(root):
     caps, patience = ([one[k] for one in music] for k in (0, 1))
     assert f"music {min(patience)} to {max(patience)}, speech {study.EPOCHS['speech_a'][1]}" in ledger
     assert f"at most {min(caps)} to {max(caps)} epochs of music, {speech[0]} or {speech[1]} of speech" in ledger
-    (a, b, c), (d, e), (f, g, h) = study.SPEECH_RUNGS, study.TRIAL_RUNGS, study.LONGER_RUNGS
+    (a, b, c), (d, e), (f, g, h) = SPEECH_RUNGS, TRIAL_RUNGS, LONGER_RUNGS
     assert f"the best {a[1]} go on after epoch {a[0]}, the best {b[1]} after epoch {b[0]}" in ledger
     assert f"the best one is taken after epoch {c[0]}" in ledger
     assert f"10 rates, {d[1]} after epoch {d[0]}, one after epoch {e[0]}" in ledger
@@ -68,7 +69,7 @@ def test_the_primary_contrasts_are_trials_and_the_ledger_names_them(root):
 
 def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results(root):
     text = " ".join((root / "book" / "departures.md").read_text().split())
-    starts = {name: "| *Adam* |" if name == "adam" else f"| *{name}* |" for name in study.COLUMNS if name != "paper"}
+    starts = {name: "| *Adam* |" if name == "adam" else f"| *{name}* |" for name in COLUMNS if name != "paper"}
     assert all(start in text for start in starts.values())
     rows = {name: text.split(start)[1].split("| *")[0] for name, start in starts.items()}
     authors, best, parts, converged = (COLUMNS[name] for name in ("authors", "best", "components", "converged"))
@@ -79,9 +80,9 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     assert f"averaging {rule.decay}, momentum {rule.momentum}" in rows["authors"] and optim.FLOOR == 1e-2
     assert f"validation every {rule.validate_every} epochs" in rows["authors"]
     assert f"{trial.model.hidden_size} GRU units" in rows["authors"] and rule.batch_size == 1 and rule.noisy_validation
-    assert f"decays 0.9 and {study.TODAY.square_decay} and weight decay {study.TODAY.weight_decay}" in rows["best"]
-    assert f"first {study.TODAY.warmup:.0%}".replace("%", " %") in rows["best"]
-    assert f"averaged with decay {study.TODAY.averaging}" in rows["best"]
+    assert f"decays 0.9 and {TODAY.square_decay} and weight decay {TODAY.weight_decay}" in rows["best"]
+    assert f"first {TODAY.warmup:.0%}".replace("%", " %") in rows["best"]
+    assert f"averaged with decay {TODAY.averaging}" in rows["best"]
     assert f"{best.draws} random candidates" in rows["best"] and f"$({best.low}, {best.high:g})$" in rows["best"]
     assert (best.noises, best.dropouts) == ((0, 0.03, 0.075, 0.15), (0, 0.2, 0.4)) and best.budget == 1
     assert best.heats == ((1 / 6, 6, (0,)), (1 / 3, 3, (0,)), (1 / 2, 1, (11, 12)))
@@ -101,7 +102,7 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
     assert drawn in rows["converged"]
     assert converged.noises == (0, 0.075) and "ten times the cap" in rows["converged"] and converged.stretch == 10
-    for name in study.COLUMNS.keys() - {"paper", "adam", "longer", "single", "no_noise", "informed", "wide"}:
+    for name in COLUMNS.keys() - {"paper", "adam", "longer", "single", "no_noise", "informed", "wide"}:
         assert COLUMNS[name].protocol.order == "own"
 
 

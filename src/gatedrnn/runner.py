@@ -8,7 +8,6 @@ lock when its process ends, however that ends. Workers end with the process that
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import signal
@@ -24,20 +23,19 @@ from tqdm import tqdm
 
 from . import files, records
 from .batching import count_steps
+from .cluster import Claims, Done, on_dask
+from .columns import COLUMNS, SEARCH_SEED
 from .datasets import load
 from .evaluation import Scorer
 from .process import check_device
 from .recurrence import engine_for
-from .study import COLUMNS, SEARCH_SEED, Trial, path_of, same_settings, save_parameters
+from .study import Trial, path_of, same_settings, save_parameters
 from .training import train
 
 try:
     import fcntl
 except ImportError:  # not on Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
-
-Done = tuple[dict, np.ndarray]  # a record, and the parameters that are kept with it
-PATIENCE = 60  # seconds, for a scheduler that has no worker yet
 
 
 def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progress: bool = False) -> Done:
@@ -210,7 +208,7 @@ def run(
             alone = progress and workers == 1  # only then is the terminal free for a bar of the trial's own
             results = _local(claimed(), workers, device, work, alone)
         else:
-            results = _on_dask(claimed(), scheduler, device, work)
+            results = on_dask(claimed(), scheduler, key, _quietly, device, work)
         for trial, (record, theta) in results:
             save_parameters(trial, theta, folder)
             records.write(record, folder)  # last: a trial with a record is finished, and is not run again
@@ -229,9 +227,6 @@ def _cost(trial: Trial) -> int:
         epochs += left * len(seeds) * trial.shortened(share).max_epochs
         left = keep
     return steps * (epochs + trial.protocol.max_epochs * len(column.seeds))
-
-
-Claims = Iterator[tuple[Trial, ExitStack]]
 
 
 def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Done]]:
@@ -300,59 +295,6 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _on_dask(claims: Claims, scheduler: str, *arguments) -> Iterator[tuple[Trial, Done]]:
-    """Each trial with what `run_trial` returns for it, as they finish: on a cluster. Its troubles become a sentence."""
-    try:
-        from distributed import Client, KilledWorker, as_completed
-        from distributed.comm import CommClosedError
-    except ImportError as error:
-        raise ValueError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost cluster is a page long
-    lost = f"the scheduler at {scheduler} cannot be reached"
-    try:
-        client = Client(scheduler, timeout=PATIENCE // 4)
-    except (OSError, ValueError) as error:
-        raise ConnectionError(f"{lost}: name a running one, tcp://HOST:PORT") from error
-    locks: dict = {}
-    try:
-        try:
-            client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError as error:
-            raise TimeoutError(
-                f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`"
-            ) from error
-        for trial, lock in claims:
-            # named by the settings too: another study on the same scheduler may have a trial of the same name
-            name = f"gatedrnn-{trial}-{key(trial)}"
-            locks[client.submit(_quietly, trial, *arguments, key=name, pure=False)] = trial, lock
-        for future in as_completed(locks):
-            trial, lock = locks[future]
-            try:
-                done = future.result()
-            except KilledWorker as error:
-                raise ChildProcessError(
-                    f"several workers died, one after the other, while they ran {trial}, for want of memory perhaps: "
-                    "the same command goes on from its checkpoint"
-                ) from error
-            with lock:
-                yield trial, done
-    except (CommClosedError, *_cancelled()) as error:
-        raise ConnectionError(f"{lost} any more: start it and its workers, and give the same command again") from error
-    finally:
-        for _, lock in locks.values():
-            lock.close()
-        client.close(timeout=2)
-
-
 def _quietly(trial: Trial, device: str, work: Path | None) -> Done:
     """`run_trial` without a bar, on a worker of the cluster."""
     return run_trial(trial, device, work)
-
-
-def _cancelled() -> tuple[type[BaseException], ...]:
-    """How a future says that its scheduler has gone."""
-    from concurrent.futures import CancelledError
-
-    from distributed.client import FutureCancelledError
-
-    return CancelledError, FutureCancelledError

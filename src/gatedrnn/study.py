@@ -1,10 +1,10 @@
 """The paper's study (section 4), and what this book adds to it: a grid of trials, declared here.
 
-A trial is one unit (or a variant of it) on one data set in one column, which is a way of training. It runs in stages:
-the candidates of the search side by side, in some columns in heats from which fewer and fewer go on; and then several
-seeds of what was chosen. `gatedrnn.runner` runs the trials.
+A trial is one unit (or a variant of it) on one data set in one column, which is a way of training (`gatedrnn.columns`).
+It runs in stages: the candidates of the search side by side, in some columns in heats from which fewer and fewer go on;
+and then several seeds of what was chosen. `gatedrnn.runner` runs the trials.
 
-Everything that the paper leaves open is decided in this file and in `protocol.Protocol`; the book's ledger of
+Everything that the paper leaves open is decided here, in `columns` and in `protocol.Protocol`; the book's ledger of
 departures gives the reasons.
 """
 
@@ -16,8 +16,9 @@ import torch
 
 from . import files, records
 from .checks import check_sizes
+from .columns import COLUMNS, SEARCH_SEED, SPEECH_RUNGS
 from .datasets import load
-from .evaluation import Scorer, evaluate
+from .evaluation import Evaluation, Scorer, evaluate
 from .model import SequenceModel, music_model, recall_model, speech_model
 from .protocol import Protocol
 from .sources import source
@@ -45,125 +46,8 @@ BUDGET = {
     "speech_a": (16, 20),
     "speech_b": (16, 20),
 } | dict.fromkeys(RECALL, (8, 32))
-SEARCH_SEED, SEEDS = 0, (1, 2, 3, 4, 5)
 PAPER_MUSIC = ("jsb_chorales", "nottingham", "muse_data", "piano_midi")
 SPEECH = ("speech_a", "speech_b")
-
-
-Heat = tuple[float, int, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A way of training: the optimiser's rule and the search for its numbers.
-
-    low, high : the range of the learning rate, log-uniform in exp(low) .. exp(high); draws : how many. rates : the
-    candidates themselves, instead. noises, dropouts : what a candidate's weight noise and dropout are drawn from.
-    rungs : of successive halving, as `training.train` takes them; without, every candidate is trained to its end.
-    heats : halving by whole schedules, because scores in the middle of an annealed run favour low rates: (share of the
-    budget, how many go on, seeds); in each heat those that are left are trained from the start, and the mean best
-    validation NLL of the seeds ranks them. stretch : multiplies the caps and the patience. budget : a share of BUDGET,
-    or epochs : a number, that replaces both. widen : multiplies the hidden size; hidden : replaces it. about : what it
-    is, for a list.
-    """
-
-    protocol: Protocol
-    low: float = -12
-    high: float = -6
-    draws: int = 10
-    rates: tuple[float, ...] = ()
-    noises: tuple[float, ...] = ()
-    dropouts: tuple[float, ...] = ()
-    rungs: tuple[tuple[int, int], ...] = ()
-    heats: tuple[Heat, ...] = ()
-    seeds: tuple[int, ...] = SEEDS
-    stretch: int = 1
-    budget: float = 0.0
-    epochs: int = 0
-    widen: int = 1
-    hidden: int = 0
-    about: str = ""
-
-    @property
-    def learning_rates(self) -> list[float]:
-        """One fixed set of draws, the same for every trial."""
-        if self.rates:
-            return list(self.rates)
-        return np.exp(np.random.default_rng(2014).uniform(self.low, self.high, self.draws)).tolist()
-
-    @property
-    def candidates(self) -> list[dict[str, float]]:
-        """The hyperparameters of the search, the same for every trial."""
-        rng, drawn = np.random.default_rng(1412), {}
-        for name, known in (("weight_noise", self.noises), ("dropout", self.dropouts)):
-            if known:
-                drawn[name] = rng.choice(known, len(self.learning_rates)).tolist()
-        return [
-            {"learning_rate": rate} | {name: values[k] for name, values in drawn.items()}
-            for k, rate in enumerate(self.learning_rates)
-        ]
-
-
-# Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.
-SPEECH_RUNGS = ((2, 5), (5, 2), (8, 1))
-TRIAL_RUNGS = ((5, 4), (15, 1))
-LONGER_RUNGS = ((30, 6), (90, 3), (150, 1))  # late, because with more epochs a lower rate may end best
-
-PAPER = Protocol(batch_size=4)
-TODAY = Protocol(
-    optimizer="adamw",
-    square_decay=0.99,
-    objective="mean",
-    informed_start=True,
-    start="modern",
-    schedule="cosine",
-    averaging=0.999,
-    order="own",
-)
-AUTHORS = Protocol(optimizer="authors", batch_size=1, schedule="linear", order="own", noisy_validation=True)
-# "longer" to "wide" each change one thing in the paper's column, and are run only where its result is missed (TRIALS).
-# "wide" asks what the same training reaches with a larger network: it checks data and program, and reproduces nothing.
-COLUMNS = {
-    "paper": Column(PAPER, -12, -6, about="the paper's protocol, with the authors' later code where it is silent"),
-    "adam": Column(replace(PAPER, optimizer="adam"), -10, -4, about="the paper's, with Adam and higher rates"),
-    "longer": Column(PAPER, -12, -6, rungs=LONGER_RUNGS, stretch=3, about="the paper's, with three times the epochs"),
-    "single": Column(replace(PAPER, batch_size=1), -12, -6, rungs=TRIAL_RUNGS, about="the paper's, batches of one"),
-    "no_noise": Column(replace(PAPER, weight_noise=0.0), -12, -6, rungs=TRIAL_RUNGS, about="... without weight noise"),
-    "informed": Column(replace(PAPER, informed_start=True), -12, -6, rungs=TRIAL_RUNGS, about="... log-odds as biases"),
-    "wide": Column(PAPER, -12, -6, rungs=TRIAL_RUNGS, widen=4, about="... with four times the hidden units"),
-    "authors": Column(
-        AUTHORS, rates=(1e-3,), seeds=(1, 2, 3), epochs=500, hidden=48, about="the settings of the authors' later code"
-    ),
-    "best": Column(
-        TODAY,
-        -7.5,
-        -3.0,
-        draws=24,
-        noises=(0.0, 0.03, 0.075, 0.15),
-        dropouts=(0.0, 0.2, 0.4),
-        heats=((1 / 6, 6, (SEARCH_SEED,)), (1 / 3, 3, (SEARCH_SEED,)), (1 / 2, 1, (11, 12))),
-        seeds=tuple(range(21, 31)),
-        budget=1.0,
-        about="what a careful practitioner would do today",
-    ),
-    "components": Column(
-        TODAY,
-        rates=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
-        seeds=(31, 32, 33, 34, 35),
-        heats=((1 / 2, 1, (SEARCH_SEED,)),),
-        budget=0.5,
-        about="parts taken away: with --variant and --size",
-    ),
-    "converged": Column(
-        replace(PAPER, order="own"),
-        -15,
-        -6,
-        draws=16,
-        noises=(0.0, 0.075),
-        stretch=10,
-        about="speech, until it no longer improves",
-    ),
-}
 SIZES = ("same_hidden", "same_parameters")
 ALL_VARIANTS = tuple(dict.fromkeys(name for known in VARIANTS.values() for name in known))
 
@@ -362,8 +246,8 @@ def kept(trial: Trial, folder: Path) -> torch.Tensor:
     return torch.from_numpy(theta)[None]
 
 
-def evaluate_recorded(trial: Trial, folder: Path):
-    """The test scores of the parameters that were kept for a trial: an `Evaluation`, to hold against the record."""
+def evaluate_recorded(trial: Trial, folder: Path) -> Evaluation:
+    """The test scores of the parameters that were kept for a trial, to hold against the record."""
     return evaluate(trial.model, kept(trial, folder), load(trial.data, progress=False).test)[0]
 
 
