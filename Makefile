@@ -50,6 +50,7 @@ study: $(VENV)/.study ## run the paper's grid and record it: many hours, resumab
 
 bench: $(VENV)/.bench ## compare the speed of every way to compute the units: about 20 minutes, resumable (QUICK=1: 4)
 	$(PY) bench/speed.py $(if $(QUICK),--plan quick)
+	$(if $(QUICK),,$(PY) bench/speed.py --plan speech && $(PY) bench/speed.py --plan quick --avx2)
 
 clean: ## remove what building and testing left; the environment stays
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache

@@ -1,8 +1,9 @@
 """How fast each way of computing the three units is, side by side, and what the package's own way costs.
 
-    make bench                              everything, about twenty minutes on one core of a quiet machine
+    make bench                              all that the book shows, about twenty minutes on one core of a quiet machine
     make bench QUICK=1                      music, T = 128, one and ten members, batches of 8 and 32: four minutes
-    python bench/speed.py --avx2            every library held to the vectors of older processors, of 256 bits
+    python bench/speed.py --plan speech     the sizes for speech, T = 128
+    python bench/speed.py --plan quick --avx2   every library held to the vectors of older processors, of 256 bits
     python bench/speed.py --plan tiny       small sizes that say nothing about speed: to see that it runs
 
 `bench/ways.py` says what is compared. All ways do the same work on the same data. Within a configuration they take
@@ -53,6 +54,7 @@ AVX2 = {  # how each library is held to it
     "OPENBLAS_CORETYPE": "Haswell",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
 }
+SHOWN = ("", "_speech", "_quick_avx2")  # the runs that the book shows
 SPARE = 1e9  # bytes that are left to others
 IN_FULL = 0.5  # seconds up to which ways that take members in turn are timed on all of them
 
@@ -167,8 +169,8 @@ def line(label: str, result: dict) -> str:
 
 
 def summary(rows: list[dict]) -> str:
-    """Of the configurations of music with more than one sequence: in how many ours is ahead, of JAX of both forms."""
-    core = [row["ways"] for row in rows if row["kind"] == "music" and row["B"] > 1]
+    """Of the configurations with more than one sequence: in how many ours is ahead, of JAX of both forms."""
+    core = [row["ways"] for row in rows if row["B"] > 1]
     counts = []
     for title, names in (("torch.nn", ["torch.nn"]), ("JAX", ["jax", "jax vmap"])):
         medians = [[w[name]["ours_is_faster"][1] for name in names if "seconds" in w.get(name, {})] for w in core]
@@ -185,9 +187,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.avx2 and os.environ.get("NUMBA_CPU_NAME") != AVX2["NUMBA_CPU_NAME"]:  # to be set before libraries load
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
-    if options.output is None:  # the book shows the full plan alone
+    if options.output is None:
         suffix = ("" if options.plan == "full" else f"_{options.plan}") + ("_avx2" if options.avx2 else "")
-        folder = ROOT / ("_build" if suffix else "book/results")
+        folder = ROOT / ("book/results" if suffix in SHOWN else "_build")
         options.output = folder / f"speed{suffix}.json"
     use_one_core()
     plan = PLANS[options.plan]
@@ -212,7 +214,7 @@ def main() -> None:
         passed += about
         left = (time.perf_counter() - start) / passed * (expected - passed)
         print(f"[{number}/{len(todo)}] {label}: {line(label, result)}   ({left / 60:.0f} min left)", flush=True)
-    print(f"the figures are in {options.output}; the book shows those of the full plan")
+    print(f"the figures are in {options.output}")
     print(summary(result["rows"]))
 
 

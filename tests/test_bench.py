@@ -100,7 +100,8 @@ def test_a_configuration_without_room_says_so(speed, monkeypatch: pytest.MonkeyP
 
 def test_the_full_plan_is_the_whole_grid(speed):
     grid = speed.configurations(speed.PLANS["full"])
-    assert len(set(grid)) == len(grid) == 2 * 3 * 2 * 2 * 3
+    assert len(set(grid)) == len(grid) == 3 * 2 * 2 * 3 and {it.kind for it in grid} == {"music"}
+    assert {it.kind for it in speed.configurations(speed.PLANS["speech"])} == {"speech"}
 
 
 def test_the_quick_plan_is_the_core_of_the_table(speed):
