@@ -40,7 +40,7 @@ import ways
 from plans import PLANS, Configuration, Plan, configurations
 from timing import ROUNDS, free_memory, load, quartiles, take_turns, use_one_core, warm_up
 
-from gatedrnn import files, records
+from gatedrnn import files, process
 
 SCHEMA = 2
 ROOT = Path(__file__).resolve().parents[1]
@@ -194,7 +194,7 @@ def main() -> None:
     use_one_core()
     plan = PLANS[options.plan]
     plan = replace(plan, seconds=options.seconds or plan.seconds)
-    environment = records.environment("cpu", "compiled") | {"threads": 1}
+    environment = process.environment("cpu", "compiled") | {"threads": 1}
     environment["instructions"] = torch.backends.cpu.get_cpu_capability()
     environment["versions"]["numba"] = version("numba")
     print(f"{environment['processor']}, {environment['instructions']}")

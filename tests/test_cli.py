@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from gatedrnn import cli, files, sources
+from gatedrnn import cli, cli_records, files, records, sources, study
 
 SMALL = ["--hidden", "4", "--epochs", "2"]
 
@@ -259,6 +259,32 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     assert broken.returncode == 1 and "Traceback" not in broken.stderr
 
 
+def test_every_command_is_named_where_it_lives():
+    for command in cli.app.registered_commands:
+        room = cli_records if command.callback.__module__ == cli_records.__name__ else cli
+        assert command.callback.__name__ in room.__doc__.splitlines()[0]
+
+
+@pytest.mark.parametrize("size", study.SIZES)
+def test_a_variant_is_evaluated_by_its_own_record(size: str, made, toy, tmp_path: Path, monkeypatch):
+    """Its model has other parameters than the whole unit's, and its record another name."""
+    monkeypatch.setattr(study, "load", lambda name, progress=True: toy())
+    trial = study.Trial("components", "jsb_chorales", "lstm", "no_forget_gate", size)
+    study.save_parameters(trial, trial.model.init([3])[0].numpy(), tmp_path)
+    record = made("lstm", column="components", variant=trial.label, size=size)
+    record["runs"][0]["scores"]["test"]["pooled"] = score = study.evaluate_recorded(trial, tmp_path).pooled
+    path = records.write(record, tmp_path)
+    command = ["evaluate", "jsb_chorales", "lstm", "--column", "components", "--variant", "no_forget_gate"]
+    command += ["--size", size, "--results", str(tmp_path)]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout == (
+        f"{trial}, seed 1: test NLL {score:.4f} nats a step, pooled; recorded {score:.4f}\n"
+    ) and trial.label in str(trial)
+    path.write_text(path.read_text().replace(f'"test":{{"pooled":{score}', f'"test":{{"pooled":{score + 0.01}'))
+    assert "of the same run?" in str(CliRunner().invoke(cli.app, command).exception)
+
+
 @pytest.mark.parametrize(
     "arguments, hint",
     [
@@ -267,6 +293,8 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
         (["study", "--column", "future"], "paper, adam"),
         (["table", "--results", "nowhere"], "gatedrnn study"),
         (["evaluate", "jsb_chorales", "gru", "--results", "nowhere"], "gatedrnn study"),
+        (["evaluate", "jsb_chorales", "gru", "--variant", "no_forget_gate"], "no_reset"),
+        (["evaluate", "jsb_chorales", "lstm", "--size", "small"], "same_hidden, same_parameters"),
     ],
 )
 def test_the_study_refuses_in_one_sentence(arguments: list[str], hint: str):

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 from gatedrnn import panels
 from gatedrnn.panels import charts, gates, listening, markup
 from gatedrnn.panels.rolls import pitch_span
+from gatedrnn.panels.words import as_json
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_every_panel_is_a_named_picture_with_its_data(made):
         root = page.find("div", class_="panel")
         assert root["id"] == name and root["aria-label"] == panel.title and root["data-panel"] == panel.kind
         assert all(svg["aria-label"].strip() for svg in page.select("svg[role=img]")) and page.select("svg[role=img]")
-        assert data(panel) == json.loads(markup.as_json(panel.data))
+        assert data(panel) == json.loads(as_json(panel.data))
         assert "\n" not in repr(panel) and name in repr(panel) and panel.summary in repr(panel)
         assert len(panel._repr_html_()) < 80_000
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatedrnn import cluster as on_cluster
 from gatedrnn import records, runner, study
 from gatedrnn.columns import COLUMNS
 from gatedrnn.protocol import Protocol
@@ -362,7 +363,7 @@ def test_a_cluster_without_workers_and_one_that_is_lost_are_one_sentence(
     tmp_path: Path, small, cluster: Callable, monkeypatch: pytest.MonkeyPatch
 ):
     address, processes = cluster(0)
-    monkeypatch.setattr("gatedrnn.cluster.PATIENCE", 8)
+    monkeypatch.setattr(on_cluster, "PATIENCE", 8)
     options = {"work": tmp_path / "work", "progress": False}
     with pytest.raises(TimeoutError, match="no worker came to tcp://.* start `dask worker tcp://"):
         list(runner.run(TRIALS, tmp_path, scheduler=address, **options))

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from gatedrnn import records
+from gatedrnn import process
 
 
 def direct_dependencies(*extras: str) -> set[str]:
@@ -27,7 +27,7 @@ class Environment(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
-        machine = records.environment("cpu")
+        machine = process.environment("cpu")
         rows = [("processor", f"{machine['processor']}, {machine['cores']} cores"), ("system", platform.system())]
         rows += [("Python", platform.python_version()), ("gatedrnn", version("gatedrnn"))]
         rows += [(name, version(name)) for name in sorted(direct_dependencies("book"), key=str.lower)]

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .diagrams import cell_diagram
 from .extras import Extra
 from .palette import COLORS, DIM_TEXT, INK, MAPS, MORE, ramp
 from .rolls import LOWEST_PITCH, PITCHES, held_notes
@@ -34,7 +33,6 @@ __all__ = [
     "MARKERS",
     "NAMES",
     "WIDTH",
-    "cell_diagram",
     "gate_map",
     "gradient_flow_plot",
     "learning_curves",

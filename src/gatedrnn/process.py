@@ -1,6 +1,10 @@
-"""The process and the device that a computation runs in."""
+"""The process and the device that a computation runs on: how they are set up, and what a record says of them."""
 
 import ctypes
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -40,3 +44,26 @@ def check_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"there is no {device} on this machine: it has {torch.cuda.device_count()}, use cpu")
     return device
+
+
+def environment(device: str, engine: str | None = None) -> dict:
+    """Versions and hardware, as a record of the study keeps them, and which engine ran if it is told."""
+    versions = {name: version(name) for name in ("gatedrnn", "torch", "numpy")}
+    device = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    known = {
+        "versions": versions | {"python": platform.python_version()},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": device,
+    }
+    return known | ({"engine": engine} if engine else {})
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -8,15 +8,13 @@ without it is as valid as on the day it was written.
 import itertools
 import json
 import math
-import os
-import platform
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from .extras import Extra
 from .files import atomic
+from .history import History
 from .units import check_unit
 
 with Extra("records"):
@@ -267,8 +265,8 @@ def read_all(folder: Path) -> list[dict]:
     return [read(path) for path in sorted(Path(folder).glob("*/*.json"))]
 
 
-def curve(history) -> dict:
-    """The learning curve of a `training.History`, rounded to what matters."""
+def curve(history: History) -> dict:
+    """The learning curve of a member, rounded to what matters."""
     rounded = {name: [_rounded(value) for value in getattr(history, name)] for name in CURVE}
     return rounded | {name: getattr(history, name) for name in ("best_epoch", "shrunk", "stop_reason")}
 
@@ -287,31 +285,3 @@ def best_valid(curve: dict) -> float:
 def pieces(nll: Iterable[float], steps: Iterable[int]) -> list[list[float]]:
     """What a run keeps of each sequence, from its total NLL (N,) in nats and its number of steps (N,)."""
     return [[round(float(total), 4), int(length)] for total, length in zip(nll, steps, strict=True)]
-
-
-def environment(device: str, engine: str | None = None) -> dict:
-    """Versions and hardware, as a record keeps them, and which engine ran if it is told."""
-    versions = {name: version(name) for name in ("gatedrnn", "torch", "numpy")}
-    if device.startswith("cuda"):
-        import torch  # only here: whoever reads records needs no torch
-
-        device = torch.cuda.get_device_name(device)
-    else:
-        device = "cpu"
-    known = {
-        "versions": versions | {"python": platform.python_version()},
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "device": device,
-    }
-    return known | ({"engine": engine} if engine else {})
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

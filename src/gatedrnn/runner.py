@@ -27,7 +27,7 @@ from .cluster import Claims, Done, on_dask
 from .columns import COLUMNS, SEARCH_SEED
 from .datasets import load
 from .evaluation import Scorer
-from .process import check_device
+from .process import check_device, environment
 from .recurrence import engine_for
 from .study import Trial, path_of, same_settings, save_parameters
 from .training import train
@@ -114,7 +114,7 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
             "curves": curves,
         },
         "runs": runs,
-        "environment": records.environment(str(device), engine),
+        "environment": environment(str(device), engine),
     }
     if trial.label != "full":
         record |= {"variant": trial.label, "size": trial.size}

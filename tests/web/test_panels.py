@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from gatedrnn.panels import charts, gates, markup
+from gatedrnn.panels.words import as_json, number, phrase
 
 sys.path.insert(0, str(Path(__file__).parent))
 import examples
@@ -42,7 +43,7 @@ def show(new_page, made, tmp_path):
 
 
 def data(panel) -> dict:
-    return json.loads(markup.as_json(panel.data))
+    return json.loads(as_json(panel.data))
 
 
 def numbers(text: str) -> list[float]:
@@ -75,7 +76,7 @@ def test_script_and_package_draw_alike(show, made):
 def test_script_and_package_write_and_divide_alike(show):
     page = show("recall")
     values = [0, 0.5, -3, 1e-7, -2.5e-4, 123456, 99999, 3e8, 1 / 3]
-    assert page.evaluate("v => v.map(x => panels.number(x))", values) == [markup.number(v) for v in values]
+    assert page.evaluate("v => v.map(x => panels.number(x))", values) == [number(v) for v in values]
     for low, high, log in [
         (0, 1, False),
         (-7.3, 2.2, False),
@@ -86,7 +87,7 @@ def test_script_and_package_write_and_divide_alike(show):
         assert np.allclose(page.evaluate("a => panels.ticks(...a)", [low, high, log]), markup.ticks(low, high, log))
     words = {"a": 0.12345, "b": None, "c": "x", "d": -4.2e-9}
     template = "{a:.2f} {a:.0%} {a:.1e} {b:.1f} {c} {d} {d:.2e} {a}"
-    assert page.evaluate("a => panels.phrase(...a)", [template, words]) == markup.phrase(template, words)
+    assert page.evaluate("a => panels.phrase(...a)", [template, words]) == phrase(template, words)
 
 
 def test_a_player_plays_with_its_playhead_and_alone(show):
@@ -184,8 +185,8 @@ def test_a_slider_shows_the_curve_of_its_setting(show):
     slider = page.get_by_role("slider", name="scale of U")
     for scale in examples.SCALES[3:]:
         slider.press("ArrowRight")
-        left = markup.phrase("{v:.1e}", {"v": float(f"{scale**40:.6g}")})
-        words = f"With U scaled by {markup.number(scale)}, {left} of the gradient is left after 40 steps."
+        left = phrase("{v:.1e}", {"v": float(f"{scale**40:.6g}")})
+        words = f"With U scaled by {number(scale)}, {left} of the gradient is left after 40 steps."
         assert page.locator(".panel-readout").inner_text() == words
         x, y = (page.evaluate(f"panels.place({{lim: {lim}, log: {log}}}, {v})") for lim, log, v in axes(page, scale))
         ends = page.locator(".plot svg svg path").get_attribute("d").rsplit("L", 1)[1].split()

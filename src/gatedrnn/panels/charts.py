@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import markup
-from .markup import compact, escape
 from .panel import COLORS, Panel, array, color_of
+from .words import compact, escape, phrase
 
 Choices = Mapping[str, Sequence]
 
@@ -261,7 +261,7 @@ def menus(
 def sentence(readout: str, words: Mapping) -> str:
     """The readout with its numbers, as HTML. Raises ValueError when it names what is not there."""
     try:
-        return escape(markup.phrase(readout, words))
+        return escape(phrase(readout, words))
     except KeyError as error:
         raise ValueError(f"The readout names {error}: it may name {', '.join(words)}.") from None
 

@@ -9,9 +9,9 @@ import numpy as np
 from ..rolls import PITCHES, check_roll
 from ..units import UNITS, check_unit
 from . import markup
-from .markup import compact, escape, symbols
 from .panel import COLORS, Panel, array, sequence
 from .rolls import notes, pitch_axis, pitch_span
+from .words import compact, escape, symbols
 
 LETTERS = {"h_tilde": "h\u0303", "c_tilde": "c\u0303"}  # every other part is its own letter
 SIGMOID = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from ..rolls import check_roll
 from . import markup
-from .markup import compact, escape
 from .panel import COLORS, Panel, array, color_of
 from .rolls import GIVEN, notes, pitch_axis, pitch_span
+from .words import compact, escape
 
 
 def listen(
@@ -47,10 +47,7 @@ def listen(
     for voice, roll in rolls.items():
         axis = {"label": "seconds", "log": False, "lim": (0, steps * step_seconds)}
         content = markup.x_axis(axis) + pitch_axis(*span) + notes(roll, span, ink_of(voice), opening, steps)
-        if opening:
-            at = f"{100 * opening / steps:.2f}%"
-            content += markup.rule(at, "0", at, "100%", "mark") + markup.text(at, "0", "given", "end", dx=-6, dy=-6)
-            content += markup.text(at, "0", "continued", "start", dx=6, dy=-6)
+        content += end_of_opening(opening / steps)
         voices[voice] = markup.plot(content, 200, alt or f"Piano roll of {voice}", top=24)
     seconds = [len(roll) * step_seconds for roll in rolls.values()]
     summary = f"{', '.join(rolls)}; {steps} steps"
@@ -93,10 +90,7 @@ def listen_wave(
         shape = envelope(wave[:first], 0, longest, loudest, GIVEN) if first else ""
         shape += envelope(wave[first:], first, longest, loudest, ink_of(voice))
         content = markup.x_axis(axis) + markup.stretched(shape, "0 -100 1000 200")
-        if opening:
-            at = f"{100 * first / longest:.2f}%"
-            content += markup.rule(at, "0", at, "100%", "mark") + markup.text(at, "0", "given", "end", dx=-6, dy=-6)
-            content += markup.text(at, "0", "continued", "start", dx=6, dy=-6)
+        content += end_of_opening(first / longest)
         voices[voice] = markup.plot(content, 130, alt or f"Waveform of {voice}", left=14, top=24)
     seconds = [len(wave) / rate for wave in waves.values()]
     summary = f"{', '.join(waves)}; {max(seconds):.2f} s"
@@ -119,6 +113,16 @@ def _players(voices, sounds, seconds, step, counts, blind, summary, title, capti
     data = {"voices": order, "seconds": compact([times[v] for v in order], 8), "span": compact(max(seconds), 8)}
     data |= {"step": step, "counts": counts, "answer": order.index(names[0]) if blind else None}
     return Panel("listen", title, "".join(parts), data, summary, "", caption, name)
+
+
+def end_of_opening(share: float) -> str:
+    """The line between what was given and what was added, at a share of the width; nothing at the left edge."""
+    if not share:
+        return ""
+    at = f"{100 * share:.2f}%"
+    line = markup.rule(at, "0", at, "100%", "mark")
+    line += markup.text(at, "0", "given", "end", dx=-6, dy=-6)
+    return line + markup.text(at, "0", "continued", "start", dx=6, dy=-6)
 
 
 def ink_of(voice: str) -> str:

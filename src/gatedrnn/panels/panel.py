@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..units import UNITS
-from . import markup
-from .markup import escape
+from .words import as_json, escape, slug
 
 COLORS = {unit.name: unit.color for unit in UNITS.values()}
 OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # for what is not a unit, from the same palette
@@ -28,7 +27,7 @@ class Panel:
     name: str = ""
 
     def __post_init__(self):
-        name = self.name or markup.slug(self.title)
+        name = self.name or slug(self.title)
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise ValueError(f"A panel's name is made of small letters, digits and hyphens; {name!r} is not: set name.")
         object.__setattr__(self, "name", name)
@@ -44,7 +43,7 @@ class Panel:
             f'<p class="panel-title"><strong>{escape(self.title)}</strong></p>'
             f'<div class="panel-body">{self.picture}</div>'
             f'<p class="panel-readout" aria-live="polite">{self.readout}</p>{caption}'
-            f'<script type="application/json">{markup.as_json(self.data)}</script></div>'
+            f'<script type="application/json">{as_json(self.data)}</script></div>'
         )
 
 

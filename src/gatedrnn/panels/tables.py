@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .markup import escape
+from .words import escape
 
 if TYPE_CHECKING:
     import pandas as pd
