@@ -4,6 +4,8 @@ The recall task: the first step shows one of four symbols, then come `lag` distr
 the last step the model names the first. All that helps lies exactly `lag` steps back.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from .optim import rescale
 from .outputs import BernoulliOutput
 from .process import prepare_process
 from .protocol import Protocol
-from .training import train
+from .training import Result, train
 
 SYMBOLS = 4
 RECALL_SIZES = {"tanh": 40, "gru": 21, "lstm": 17}  # about the same number of recurrent parameters
@@ -75,14 +77,28 @@ def recalled(model: SequenceModel, theta: Tensor, lag: int) -> np.ndarray:
     return (named == test.target[0, -1].argmax(-1)).double().mean(1).numpy()
 
 
-def train_on_chorales(unit: str, seeds: tuple[int, ...] = (1, 2, 3), **options) -> list[Network]:
-    """Train a unit of Table 1's size on the Bach chorales by `CHORALES`: a network a seed, at the best of `RATES`.
+def search_rate(unit: str, **options) -> float:
+    """The best of `RATES` on validation for a unit of Table 1's size on the Bach chorales, by `CHORALES`, seed 0.
 
     options : of `music_model`, such as peepholes=False.
     """
-    model, data, exact = music_model(unit, **options), load("bach_chorales", progress=False), torch.float64
-    settings = {"protocol": CHORALES, "dtype": exact, "progress": False}
-    search = train(model, data, learning_rates=RATES, seeds=[0] * len(RATES), **settings)
-    rate = RATES[search.best()]
-    result = train(model, data, learning_rates=[rate] * len(seeds), seeds=seeds, **settings)
+    return RATES[_train(unit, RATES, [0] * len(RATES), options).best()]
+
+
+def train_on_chorales(
+    unit: str, seeds: tuple[int, ...] = (1, 2, 3), *, rate: float | None = None, **options
+) -> list[Network]:
+    """Train a unit of Table 1's size on the Bach chorales by `CHORALES`: a network a seed.
+
+    rate : the learning rate; what `search_rate` finds if none is given. options : of `music_model`.
+    """
+    rate = search_rate(unit, **options) if rate is None else rate
+    result = _train(unit, [rate] * len(seeds), seeds, options)
     return [result.network(member) for member in range(len(seeds))]
+
+
+def _train(unit: str, rates: Sequence[float], seeds: Sequence[int], options: dict) -> Result:
+    """One training by the chapters' protocol, a member a rate and seed."""
+    model, data = music_model(unit, **options), load("bach_chorales", progress=False)
+    settings = {"protocol": CHORALES, "dtype": torch.float64, "progress": False}
+    return train(model, data, learning_rates=rates, seeds=seeds, **settings)
