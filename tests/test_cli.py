@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+import gatedrnn
 from gatedrnn import cli, cli_records, files, records, sources, study
 
 SMALL = ["--hidden", "4", "--epochs", "2"]
@@ -257,6 +258,16 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     (tmp_path / "paper" / "bach_chorales_gru.npz").write_bytes(b"no parameters")
     broken = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
     assert broken.returncode == 1 and "Traceback" not in broken.stderr
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.delitem(sys.modules, "gatedrnn.comparison", raising=False)
+    monkeypatch.delattr(gatedrnn, "comparison", raising=False)
+    monkeypatch.setattr(sys, "argv", ["gatedrnn", "table"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert capsys.readouterr().err == "gatedrnn: pandas is not installed: pip install 'gatedrnn[records]' brings it.\n"
 
 
 def test_every_command_is_named_where_it_lives():

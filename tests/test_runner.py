@@ -376,5 +376,5 @@ def test_a_cluster_without_workers_and_one_that_is_lost_are_one_sentence(
 
 def test_a_scheduler_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"gatedrnn\[study\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"^distributed is not installed: pip install 'gatedrnn\[study\]'"):
         list(runner.run(TRIALS[:1], tmp_path, scheduler="tcp://127.0.0.1:1"))

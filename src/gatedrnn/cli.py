@@ -175,6 +175,10 @@ def main() -> None:
         sys.exit(130)
     except (ValueError, OSError) as error:
         fail(error)
+    except ModuleNotFoundError as error:
+        if "pip install" not in str(error):  # what `extras` says
+            raise
+        fail(error)
     except RuntimeError as error:
         from .population import TrainingDiverged
 

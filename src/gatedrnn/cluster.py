@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .extras import Extra
 from .study import Trial
 
 Done = tuple[dict, np.ndarray]  # a record, and the parameters that are kept with it
@@ -21,15 +22,13 @@ def on_dask(
     """Each trial with what `run` returns for it, as they finish.
 
     key : a name of all that decides a trial's numbers; another study on the same scheduler may have a trial of the same
-    name. run : called on a worker with a trial and the arguments. Raises ValueError where Dask is not installed, and
-    ConnectionError, TimeoutError or ChildProcessError for a cluster or its workers.
+    name. run : called on a worker with a trial and the arguments. Raises ModuleNotFoundError where Dask is not
+    installed, and ConnectionError, TimeoutError or ChildProcessError for a cluster or its workers.
     """
-    try:
+    with Extra("study"):
         from distributed import Client, KilledWorker, as_completed
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError
-    except ImportError as error:
-        raise ValueError("a scheduler needs Dask: pip install 'gatedrnn[study]'") from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost cluster is a page long
     lost = f"the scheduler at {scheduler} cannot be reached"
     try:

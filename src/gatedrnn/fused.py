@@ -18,9 +18,13 @@ Four things look odd here, and are so for speed or for truth:
 
 import math
 
-import numba
 import numpy as np
-from numba.extending import overload
+
+from .extras import Extra
+
+with Extra("fast"):
+    import numba
+    from numba.extending import overload
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}
 F, Int = np.float32, np.int32

@@ -4,11 +4,14 @@ They need the extra `fast` (Numba, and SciPy for its matrix products).
 """
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  (what Numba's products call; loaded here so that `prepare` reaches it)
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from . import fused, loops
+from .extras import Extra
+
+with Extra("fast"):
+    import scipy.linalg.cython_blas  # noqa: F401  (what Numba's products call; loaded so that `prepare` reaches it)
+    from threadpoolctl import threadpool_limits
 
 
 def prepare() -> None:

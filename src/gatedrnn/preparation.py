@@ -30,7 +30,8 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 # --- chorales -------------------------------------------------------------------------------------------------------
 def chorale_names() -> list[str]:
     """Names of the Bach chorales in music21's corpus, each once, in the order of the alphabet."""
-    from music21.corpus import chorales as catalogue
+    with Extra("data"):
+        from music21.corpus import chorales as catalogue
 
     return sorted(set(catalogue.Iterator(returnType="filename")))  # some stand under two of Riemenschneider's numbers
 

@@ -174,8 +174,8 @@ def run(
 
     One trial that fails ends the run at once, and so does an interruption; the next run goes on from the checkpoints.
     Raises records.RecordError for a record that was made with other settings: it is not overwritten; ValueError for a
-    device that is not here, and for a scheduler where Dask is not installed; OSError (ChildProcessError,
-    ConnectionError, TimeoutError) for a worker or a cluster that is lost.
+    device that is not here; ModuleNotFoundError for a scheduler where Dask is not installed; OSError for a worker or a
+    cluster that is lost (ChildProcessError, ConnectionError, TimeoutError).
     """
     if scheduler is None:
         check_device(device)
