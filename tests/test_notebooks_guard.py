@@ -28,6 +28,9 @@ chapters_only = pytest.mark.parametrize(
 FIRST_CHAPTERS = ["01_vanilla_rnn", "02_lstm_cell", "03_gru_cell", "04_discussion", "05_experiments", "06_results"]
 
 
+PICTURES = {"image/png", "image/svg+xml"}
+
+
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """The code cells with something in them."""
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
@@ -91,7 +94,7 @@ def test_no_trailing_semicolon(notebook: nbformat.NotebookNode):
 def test_figures_have_caption_label_and_description(notebook: nbformat.NotebookNode):
     labels = []
     for cell in code_cells(notebook):
-        pictures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        pictures = [output for output in cell.outputs if PICTURES & output.get("data", {}).keys()]
         if not pictures:
             continue
         assert len(pictures) == 1, f"one figure a cell, or its caption describes several: {cell.source}"
@@ -255,3 +258,14 @@ def test_no_pickles(root: Path):
     for path in (*(root / "src").rglob("*.py"), *NOTEBOOKS):
         text = path.read_text(encoding="utf8")
         assert not pattern.search(text) and not unsafe.search(text), path.name
+
+
+def test_what_the_plan_of_lectures_shows_exists():
+    plan = (ROOT / "book" / "teaching.md").read_text("utf8")
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    figures = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells}
+    pages = "".join(output.get("data", {}).get("text/html", "") for cell in cells for output in cell.get("outputs", ()))
+    panels = set(re.findall(r'<div class="panel" data-panel="\w+" id="([\w-]+)"', pages))
+    shown = set(re.findall(r"\{numref\}`([\w-]+)`", plan)), set(re.findall(r"panel `([\w-]+)`", plan))
+    assert len(shown[0]) > 10 and len(shown[1]) > 4
+    assert shown[0] - figures == shown[1] - panels == set()
