@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gatedrnn import claims, comparison
+from gatedrnn import claims, comparison, study
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,21 @@ def test_a_page_or_label_that_is_missing_is_named(root):
     assert missing_page(root, "book/notation#eq-gru") == missing_page(root, "notebooks/08_use_it#fig-08-choice") == ""
 
 
-def test_the_paper_and_every_topic_are_there(ledger):
+def test_the_paper_every_topic_and_every_chapter_are_there(ledger, root):
     topics = ledger.read()
     assert {"Units", "Gates", "Gradients", "Speed"} <= topics.keys()
     for topic in ("Units", "Gates", "Gradients", "Speed"):
         assert {entry["by"].split(",")[0] for entry in topics[topic]} == {"paper", "book"}
+    pages = {entry["page"].partition("#")[0] for entry in entries(ledger)}
+    assert {f"notebooks/{path.stem}" for path in (root / "notebooks").glob("0[1-58]*.ipynb")} <= pages
     said = [entry["claim"] for entry in entries(ledger)]
     assert len(said) == len(set(said))
+
+
+def test_every_column_that_a_note_names_is_declared(ledger):
+    notes = " ".join(entry.get("note", "") for entry in entries(ledger))
+    named = set(re.findall(r"column (\w+)", notes))
+    assert named and named <= study.COLUMNS.keys()
 
 
 def test_an_incomplete_line_is_named_with_its_field(ledger, tmp_path):
