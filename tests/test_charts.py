@@ -90,11 +90,12 @@ def test_claims_are_cells_with_a_sign_and_a_colour():
     judged = {
         "GRU better": {"nottingham": claims.SUPPORTED, "speech_a": claims.AGAINST},
         "alike": {"nottingham": claims.OPEN, "speech_a": claims.MISSING},
+        "all": {"nottingham": claims.MIXED},
     }
     ax = charts.claim_matrix(judged, {"alike": {"nottingham": "+0.02 ± 0.05"}})
     colors = [to_hex(patch.get_facecolor()).upper() for patch in ax.patches]
-    assert colors == [GOOD, BAD, UNSURE, "#FFFFFF"]
-    assert [text.get_text() for text in ax.texts if text.get_text()] == ["+", "−", "?", "+0.02 ± 0.05"]
+    assert colors == [GOOD, BAD, UNSURE, "#FFFFFF", UNSURE, "#FFFFFF"]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["+", "−", "?", "+0.02 ± 0.05", "±"]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["Nottingham", "Speech\nA"]
 
 

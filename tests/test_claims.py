@@ -162,6 +162,16 @@ def test_order_joins_what_cannot_be_told_apart(made):
              ("paper", "x", "lstm"): made("lstm", (8.1, 7.9, 8.4))}  # fmt: skip
     assert c.order(found, "paper", "x") == "GRU ≈ LSTM < tanh"
     assert c.printed_order("nottingham") == "tanh < LSTM < GRU"
+    del found["paper", "x", "lstm"]
+    assert c.order(found, "paper", "x") == "GRU < tanh" and c.order(found, "best", "x") == c.MISSING
+
+
+def test_curves_at_the_quiet_price_begin_at_0_and_cost_the_same_everywhere(made):
+    data = ("jsb_chorales", "nottingham")
+    found = study(made, 2, 5)
+    (run, *_) = c.at_quiet_price(found, found["paper", "nottingham", "gru"], data)
+    steps = found["paper", "nottingham", "gru"]["runs"][0]["scores"]["train"]["steps"]
+    assert run.seconds == pytest.approx([0.02 * steps * epoch for epoch in run.epoch])
 
 
 def test_verdicts_are_from_the_test_scores_pooled(made):

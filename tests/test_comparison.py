@@ -12,6 +12,14 @@ from gatedrnn import records, statistics
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 
 
+def test_every_recorded_pair_of_units_is_set_apart(made):
+    found = {c.place(record): record for record in (made("tanh"), made("gru"), made("gru", data="nottingham"))}
+    frame = c.apart(found, "paper")
+    assert frame[["data", "pair"]].to_numpy().tolist() == [["jsb_chorales", "tanh - GRU"]]
+    assert frame["difference"][0] == c.difference(made("tanh"), made("gru")) and frame["holm"][0] == frame["p"][0]
+    assert len(c.apart(found, "best")) == 0
+
+
 def test_differences_are_taken_seed_by_seed(made):
     a, b = made(test=(8.0, 8.2, 8.4)), made(test=(7.5, 8.1, 8.5))
     assert np.allclose(c.paired(a, b), (0.5, 0.1, -0.1))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .claims import AGAINST, MISSING, OPEN, SUPPORTED
+from .claims import AGAINST, MISSING, MIXED, OPEN, SUPPORTED
 from .comparison import PRINTED, SETS, Found, train_test
 from .extras import Extra
 from .figures import COLORS, INK, MARKERS, NAMES, RULE, WIDTH, learning_curves
@@ -31,7 +31,7 @@ LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its 
 } | {NAMES[unit]: (COLORS[unit], MARKERS[unit]) for unit in UNITS}
 SET_MARKERS = ("o", "s", "D", "^", "v", "P")  # a data set each, where colours tell the units apart
 COLUMN_FACES = ("none", "full", "left", "right")  # how a column fills its marker
-TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE}
+TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE, MIXED: UNSURE}
 
 Values = Sequence[float] | np.ndarray | Estimate  # one value a seed, or an estimate
 
@@ -198,10 +198,11 @@ def claim_matrix(
     """Draw claim x data set as a field of coloured cells: claim -> data set -> verdict, as `claims.judged` gives them.
 
     A cell shows a sign, so that it can be read without colour, and below it a line of `texts`, e.g. an interval:
-    "+" the claim holds, "−" it does not, "?" the interval leaves it open, empty where no record is.
+    "+" the claim holds, "−" it does not, "?" the interval leaves it open, "±" it is mixed (of several data sets), empty
+    where no record is.
     """
     sets = list(dict.fromkeys(name for row in judged.values() for name in row))
-    signs = {SUPPORTED: "+", AGAINST: "−", OPEN: "?", MISSING: ""}
+    signs = {SUPPORTED: "+", AGAINST: "−", OPEN: "?", MIXED: "±", MISSING: ""}
     ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.55 * len(judged)), layout="constrained")[1]
     for y, (claim, row) in enumerate(judged.items()):
         for x, name in enumerate(sets):

@@ -1,8 +1,8 @@
 """The paper's claims, judged on the records by rules that are fixed here.
 
 A verdict is SUPPORTED, AGAINST or OPEN; over several data sets also MIXED; MISSING where a record is not there yet. It
-comes from an interval: of one value a seed (differences between runs of the same seed), or of an `Estimate`, which
-covers test pieces as well. Differences are in nats a step.
+comes from an interval. That of a difference between units is `comparison.difference`'s, over seeds and, where a record
+has them, test pieces and the choice of hyperparameters. Differences are in nats a step.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .comparison import MUSIC, PAPER_TABLE_2, SETS, SPEECH, Found, paired, scores
+from .comparison import MUSIC, PAPER_TABLE_2, SETS, SPEECH, Found, difference, scores
 from .extras import Extra
 from .records import best_valid
 from .statistics import Estimate, interval
@@ -122,6 +122,15 @@ def price(found: Found, like: dict, data: Iterable[str]) -> float:
     return min(seconds_a_step(record) for record in [like, *same] if record and machine(record) == machine(like))
 
 
+def at_quiet_price(found: Found, record: dict, data: Iterable[str]) -> list[SimpleNamespace]:
+    """The `histories` of a record with seconds as if every epoch had been computed at its least disturbed `price`."""
+    epoch = price(found, record, data) * record["runs"][0]["scores"]["train"]["steps"]
+    runs = histories(record)
+    for run in runs:
+        run.seconds = [epoch * number for number in run.epoch]
+    return runs
+
+
 def faster_by_clock(found: Found, column: str, name: str, unit: str, data: Iterable[str]) -> str:
     """Is a unit faster than the tanh unit in time? What two clocks agree on; OPEN if they do not, or on two machines.
 
@@ -142,11 +151,11 @@ def verdicts(found: Found, column: str, name: str, data: Iterable[str]) -> dict[
     tanh, claims = there["tanh"], {}
     for unit in ("gru", "lstm"):
         title, known = UNITS[unit].title, tanh and there[unit]
-        claims[f"{title} better than tanh"] = better(paired(tanh, there[unit])) if known else MISSING
+        claims[f"{title} better than tanh"] = better(difference(tanh, there[unit])) if known else MISSING
         claims[f"{title} faster, by updates"] = faster(lead(tanh, there[unit])) if known else MISSING
         claims[f"{title} faster, by the clock"] = faster_by_clock(found, column, name, unit, data) if known else MISSING
     known = there["gru"] and there["lstm"]
-    return claims | {"GRU and LSTM alike": alike(paired(there["lstm"], there["gru"])) if known else MISSING}
+    return claims | {"GRU and LSTM alike": alike(difference(there["lstm"], there["gru"])) if known else MISSING}
 
 
 def clearest(here: Iterable[Differences], elsewhere: Iterable[Differences]) -> str:
@@ -188,7 +197,7 @@ def summary(found: Found, column: str) -> pd.DataFrame:
                  (SUPPORTED, AGAINST, OPEN)]  # fmt: skip
         rows[claim] = [overall(by_set.values()), *(letters or "–" for letters in where)]
     ahead = [
-        [paired(found[column, name, "tanh"], found[column, name, unit])
+        [difference(found[column, name, "tanh"], found[column, name, unit])
          for name in group for unit in ("gru", "lstm")
          if (column, name, "tanh") in found and (column, name, unit) in found]
         for group in (SPEECH, MUSIC)
@@ -199,11 +208,14 @@ def summary(found: Found, column: str) -> pd.DataFrame:
 
 
 def order(found: Found, column: str, name: str) -> str:
-    """The units by their mean test NLL, best first; "≈" where the interval of neighbours holds 0."""
-    ranked = sorted(UNITS, key=lambda unit: scores(found[column, name, unit]).mean())
+    """The recorded units by their mean test NLL, best first; "≈" where the interval of neighbours holds 0."""
+    there = [unit for unit in UNITS if (column, name, unit) in found]
+    if not there:
+        return MISSING
+    ranked = sorted(there, key=lambda unit: scores(found[column, name, unit]).mean())
     line = UNITS[ranked[0]].title
     for one, two in itertools.pairwise(ranked):
-        apart = better(paired(found[column, name, two], found[column, name, one])) == SUPPORTED
+        apart = better(difference(found[column, name, two], found[column, name, one])) == SUPPORTED
         line += (" < " if apart else " ≈ ") + UNITS[two].title
     return line
 

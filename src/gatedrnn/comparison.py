@@ -7,6 +7,7 @@ NLL in nats a step. Two kinds of interval, each 95 %:
   that choice (`statistics.estimate`): it says what to expect on other music of the kind.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ MUSIC = {
 }
 SPEECH = {"speech_a": "Speech A", "speech_b": "Speech B"}
 SETS = MUSIC | SPEECH
+PAIRS = (("tanh", "gru"), ("tanh", "lstm"), ("lstm", "gru"))
 
 AVERAGE = "pooled"  # decides between units; early stopping looks at it, too
 PRINTED = "per_sequence_after_first"  # is held against the paper's figures
@@ -100,6 +102,20 @@ def _chosen_from(record: dict) -> tuple[np.ndarray, ...]:
 def difference(a: dict, b: dict, average: str = AVERAGE) -> Estimate:
     """a minus b: positive where b is better. The seeds of the two are taken as independent, the pieces as the same."""
     return combination([(1, a), (-1, b)], average)
+
+
+def apart(found: Found, column: str, data: Iterable[str] = SETS, average: str = AVERAGE) -> pd.DataFrame:
+    """The difference of every recorded pair of units: data, pair, difference (an `Estimate`), p, and holm, adjusted.
+
+    A pair "tanh - GRU" is the first's test NLL minus the second's: above 0 the second is better.
+    """
+    rows = []
+    for name, (one, two) in itertools.product(data, PAIRS):
+        if (column, name, one) in found and (column, name, two) in found:
+            of = difference(found[column, name, one], found[column, name, two], average)
+            rows.append([name, f"{UNITS[one].title} - {UNITS[two].title}", of, of.p])
+    frame = pd.DataFrame(rows, columns=["data", "pair", "difference", "p"])
+    return frame.assign(holm=statistics.holm(frame["p"]))
 
 
 def with_pieces(record: dict, folder: Path) -> dict:
