@@ -15,6 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from gatedrnn import claims, comparison, panels
 from gatedrnn.files import DataError, read_npz
+from gatedrnn.panels.answers import strip as listed
 from gatedrnn.units import UNITS
 
 QUESTIONS = {
@@ -103,8 +104,8 @@ def strip(folder: Path) -> str:
     for claim, question in QUESTIONS.items():
         kind, answer = ANSWERS[claims.overall(judged[main][claim].values())]
         bars = "".join(bar(judged[column][claim], COLUMNS[column]) for column in judged)
-        items.append(f'<li class="{kind}"><span>{question}</span><b>{answer}</b>{bars}</li>')
-    return f'<ul class="verdicts">{"".join(items)}</ul>'
+        items.append((kind, question, answer, bars))
+    return listed(items)
 
 
 class Verdicts(SphinxDirective):

@@ -17,13 +17,28 @@ figure metadata) and `name`, the panel's id, by default the title in small lette
 opens a page with the panel in that state. The HTML holds a picture, its data as JSON and, where there is sound, native
 players. `book/_static/panels.js` makes it move; in print and without script the picture stays.
 
-`table(frame, best="min", caption="...")`, no panel, sets a frame as a table of the book.
+No panels, but in the book's style: `table(frame, best="min", caption="...")`, and `answers`, questions with a word in the
+colour of a verdict.
 """
 
+from .answers import Answers, answers
 from .charts import explorer, latch, slider
 from .gates import gate_map, stepper
 from .listening import listen, listen_wave
 from .panel import Panel
 from .tables import Table, table
 
-__all__ = ["Panel", "Table", "explorer", "gate_map", "latch", "listen", "listen_wave", "slider", "stepper", "table"]
+__all__ = [
+    "Answers",
+    "Panel",
+    "Table",
+    "answers",
+    "explorer",
+    "gate_map",
+    "latch",
+    "listen",
+    "listen_wave",
+    "slider",
+    "stepper",
+    "table",
+]
