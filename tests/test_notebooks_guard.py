@@ -154,8 +154,6 @@ def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook
 BUDGET = {"words": 3500, "lines": 260, "longest cell": 20, "wide lines": 0, "asserts": 12, "glue": 0}
 FOLDED = {"hide-cell", "hide-input", "remove-cell", "remove-input"}
 PAGE_WIDTH = 79
-NARROW = {"01_vanilla_rnn", "02_lstm_cell", "03_gru_cell", "04_discussion", "05_experiments"}
-NOT_YET_NARROW = sorted({*FIRST_CHAPTERS} - NARROW)  # until they are written anew
 
 
 def visible_lines(cell: nbformat.NotebookNode) -> list[str]:
@@ -196,12 +194,8 @@ def test_a_lesson_keeps_its_budget(notebook: nbformat.NotebookNode):
     assert {name: size[name] for name in BUDGET if size[name] > BUDGET[name]} == {}, f"over its budget {BUDGET}"
 
 
-def test_no_visible_line_is_wider_than_the_page(path: Path, notebook: nbformat.NotebookNode):
-    wide = [line for cell in notebook.cells for line in visible_lines(cell) if len(line) > PAGE_WIDTH]
-    if path.stem in NOT_YET_NARROW:
-        assert wide, "take it off the list"
-    else:
-        assert wide == []
+def test_no_visible_line_is_wider_than_the_page(notebook: nbformat.NotebookNode):
+    assert [line for cell in notebook.cells for line in visible_lines(cell) if len(line) > PAGE_WIDTH] == []
 
 
 def test_the_size_of_a_lesson_is_counted_right():

@@ -197,13 +197,13 @@ def claim_matrix(
 ) -> Axes:
     """Draw claim x data set as a field of coloured cells: claim -> data set -> verdict, as `claims.judged` gives them.
 
-    A cell shows a sign, so that it can be read without colour, and below it a line of `texts`, e.g. an interval:
+    A cell shows a sign, so that it can be read without colour, and below it its `texts`, e.g. an interval in two lines:
     "+" the claim holds, "−" it does not, "?" the interval leaves it open, "±" it is mixed (of several data sets), empty
     where no record is.
     """
     sets = list(dict.fromkeys(name for row in judged.values() for name in row))
     signs = {SUPPORTED: "+", AGAINST: "−", OPEN: "?", MIXED: "±", MISSING: ""}
-    ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.55 * len(judged)), layout="constrained")[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.7 + 0.62 * len(judged)), layout="constrained")[1]
     for y, (claim, row) in enumerate(judged.items()):
         for x, name in enumerate(sets):
             verdict = row.get(name, MISSING)
@@ -211,14 +211,14 @@ def claim_matrix(
                 Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor=TONES.get(verdict, PAPER), edgecolor=RULE)
             )
             below = (texts or {}).get(claim, {}).get(name, "")
-            ax.text(x + 0.5, y + (0.34 if below else 0.5), signs[verdict], ha="center", va="center", fontsize=12)
-            ax.text(x + 0.5, y + 0.74, below, ha="center", va="center", fontsize=7.5)
+            ax.text(x + 0.5, y + (0.26 if below else 0.5), signs[verdict], ha="center", va="center", fontsize=12)
+            ax.text(x + 0.5, y + 0.67, below, ha="center", va="center", fontsize=8, linespacing=1)
     ax.set(xlim=(0, len(sets)), ylim=(len(judged), 0))
     titles = [names.get(name, name).replace(" ", "\n").replace("-", "-\n") for name in sets]
     ax.set_xticks(np.arange(len(sets)) + 0.5, titles)
     ax.set_yticks(np.arange(len(judged)) + 0.5, list(judged))
     ax.xaxis.tick_top()
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, labelsize=8.5)
     for spine in ax.spines.values():
         spine.set_visible(False)
     return ax

@@ -35,7 +35,7 @@ def test_a_term_and_an_equation_show_a_preview(page: Page, url: Callable[[str], 
 
 def test_what_scrolls_can_be_reached(new_page: Callable[..., Page], url: Callable[[str], str]):
     page = new_page(viewport=PHONE)
-    page.goto(url("notebooks/06_results"))
+    page.goto(url("notebooks/appendix_reproduction"))
     page.wait_for_timeout(500)
     stuck = """[...document.querySelectorAll('article :is(.scroll, .formula, pre)')].filter(
         box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1 && box.tabIndex < 0).length"""
