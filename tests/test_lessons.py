@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gatedrnn import lessons
+from gatedrnn.units import UNITS
 
 
 def test_only_the_first_symbol_decides_and_only_the_last_step_counts():
@@ -31,3 +32,9 @@ def test_a_short_lag_is_learnt_and_the_start_of_the_gate_is_set():
 def test_the_chorales_are_learnt():
     (network,) = lessons.train_on_chorales("gru", seeds=(1,))
     assert network.evaluate(lessons.load("bach_chorales").test).pooled < 9.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_search_finds_the_rate_that_chapter_4_takes(unit):
+    assert lessons.search_rate(unit) == 1e-3
