@@ -96,6 +96,7 @@ for module in pkgutil.iter_modules(gatedrnn.__path__):
 """
 
 
+@pytest.mark.slow
 def test_the_core_does_without_them(libraries: dict[str, set[str]]):
     script = WITHOUT.format(optional=set().union(*libraries.values()))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -5,21 +5,19 @@ P = population, T = steps, B = batch, D = input size, K = size of the target. A 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
 from .datasets import check_sequences
 from .files import DataError
+from .protocol import Order
 from .rolls import PITCHES
 from .waveforms import HOP, WINDOW
 
 PADDING = 0.08
 """The share of padding up to which neighbouring batches are joined to one bucket."""
-
-Order = Literal["shared", "own"]
-"""Whether the members of a population take their batches in one order or each in its own."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,13 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING) -
     that of the longest sequences, where a small batch also costs the least memory. A batch of the long tail that is
     beyond the tolerance by itself is a bucket by itself.
     """
-    lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable")
+    steps = np.asarray(lengths)
+    order = np.argsort(-steps, kind="stable")
     cuts = [0, *range(len(order) % batch_size or batch_size, len(order), batch_size), len(order)]
     found, start = [], 0
     for this, following in zip(cuts[1:], [*cuts[2:], None], strict=True):
         if following is not None:
-            joined = lengths[order[start:following]]
+            joined = steps[order[start:following]]
             if 1 - joined.sum() / (joined[0] * len(joined)) <= padding:
                 continue
         found.append(order[start:this])

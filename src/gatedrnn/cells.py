@@ -9,7 +9,7 @@ vector each, (D,) and (H,); W (D, H), U (H, H), b (H), peepholes V (H), because 
 What one step hands to the next is always a tuple, (h,) or for an LSTM (h, c).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +51,8 @@ class Cell(nn.Module):
             self.register_parameter("U" + suffix(gate), nn.Parameter(U))
             self.register_parameter("b" + suffix(gate), nn.Parameter(torch.zeros_like(U[0])) if bias else None)
 
-    def equations(self, x: Tensor, *state: Tensor) -> dict[str, Tensor]:
-        """The unit's equations: every part of one step by its name, in the order in which it is computed."""
-        raise NotImplementedError
+    equations: Callable[..., dict[str, Tensor]]
+    """The unit's own: x and the parts of the state -> every part of a step by its name, in the order of computing."""
 
     def gates(self, x: Tensor, state: State | None = None) -> dict[str, Tensor]:
         """Every quantity that one step computes, by its name in the paper; each (B, H).
@@ -133,8 +132,8 @@ class Cell(nn.Module):
         """The parameters that `stacked` puts side by side, in the order of the gates."""
         suffixes = [suffix(gate) for gate in UNITS[self.unit].gates]
         names = {letter: [letter + s for s in suffixes] for letter in "WUbV"} | {"b_U": ["b_U"]}
-        found = {block: [getattr(self, name, None) for name in of] for block, of in names.items()}
-        found = {block: [part for part in parts if part is not None] for block, parts in found.items()}
+        there = {name for name, _ in self.named_parameters()}
+        found = {block: [getattr(self, name) for name in of if name in there] for block, of in names.items()}
         return {block: parts for block, parts in found.items() if parts}
 
     def _linear(self, gate: str, x: Tensor, h: Tensor) -> Tensor:
@@ -168,6 +167,8 @@ class GRUCell(Cell):
     """
 
     unit = "gru"
+    U: Tensor  # of the candidate
+    b_U: Tensor
 
     def __init__(self, input_size: int, hidden_size: int, *, reset: str = "before", **kwargs):
         if reset not in ("before", "after"):
@@ -201,6 +202,7 @@ class LSTMCell(Cell):
     """
 
     unit = "lstm"
+    U_c: Tensor
 
     def __init__(self, input_size: int, hidden_size: int, *, peepholes: bool = True, **kwargs):
         super().__init__(input_size, hidden_size, **kwargs)

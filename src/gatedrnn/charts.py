@@ -4,6 +4,7 @@ Drawn as those of `figures` are, with one colour and one marker a unit. NLL in n
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -30,7 +31,8 @@ LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its 
     "LSTM - GRU": (INK, "D"),
 } | {NAMES[unit]: (COLORS[unit], MARKERS[unit]) for unit in UNITS}
 SET_MARKERS = ("o", "s", "D", "^", "v", "P")  # a data set each, where colours tell the units apart
-COLUMN_FACES = ("none", "full", "left", "right")  # how a column fills its marker
+Face = Literal["none", "full", "left", "right"]
+COLUMN_FACES: tuple[Face, ...] = ("none", "full", "left", "right")  # how a column fills its marker
 TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE, MIXED: UNSURE}
 
 Values = Sequence[float] | np.ndarray | Estimate  # one value a seed, or an estimate

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,8 +17,10 @@ def write(path: Path, run: dict, state: dict, arrays: Mapping[str, Tensor]) -> N
     run : what must agree for the file to belong to a run; state : what else is no array; both for JSON.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    stored: dict[str, Any] = {"state": json.dumps({"run": run} | state)}
+    stored |= {name: array.cpu().numpy() for name, array in arrays.items()}
     with atomic(path) as file:
-        np.savez(file, state=json.dumps({"run": run} | state), **{n: a.cpu().numpy() for n, a in arrays.items()})
+        np.savez(file, **stored)
 
 
 def read(path: Path, run: dict) -> tuple[dict, dict[str, np.ndarray]]:

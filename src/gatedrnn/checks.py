@@ -10,7 +10,9 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be an integer of at least 1, not {size!r}")
 
 
-def check_shapes(expected: Mapping[str, Sequence[str | int]], known: Mapping[str, int] | None = None, **arrays) -> dict:
+def check_shapes(
+    expected: Mapping[str, Sequence[str | int]], known: Mapping[str, int] | None = None, /, **arrays: object
+) -> dict[str, int]:
     """Hold arrays against the shapes that were meant, and return the size of every axis by its letter.
 
     expected : array name -> its axes, each a letter (the same letter, the same size everywhere), a number, or a

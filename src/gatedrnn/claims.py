@@ -147,15 +147,16 @@ def faster_by_clock(found: Found, column: str, name: str, unit: str, data: Itera
 
 def verdicts(found: Found, column: str, name: str, data: Iterable[str]) -> dict[str, str]:
     """Claim -> verdict on one data set. data : the sets with models of the same size, for the clock."""
-    there = {unit: found.get((column, name, unit)) for unit in UNITS}
-    tanh, claims = there["tanh"], {}
-    for unit in ("gru", "lstm"):
-        title, known = UNITS[unit].title, tanh and there[unit]
-        claims[f"{title} better than tanh"] = better(difference(tanh, there[unit])) if known else MISSING
-        claims[f"{title} faster, by updates"] = faster(lead(tanh, there[unit])) if known else MISSING
-        claims[f"{title} faster, by the clock"] = faster_by_clock(found, column, name, unit, data) if known else MISSING
-    known = there["gru"] and there["lstm"]
-    return claims | {"GRU and LSTM alike": alike(difference(there["lstm"], there["gru"])) if known else MISSING}
+    tanh, gru, lstm = (found.get((column, name, unit)) for unit in ("tanh", "gru", "lstm"))
+    claims: dict[str, str] = {}
+    for unit, gated in (("gru", gru), ("lstm", lstm)):
+        three = (MISSING, MISSING, MISSING)
+        if tanh and gated:
+            by_clock = faster_by_clock(found, column, name, unit, data)
+            three = (better(difference(tanh, gated)), faster(lead(tanh, gated)), by_clock)
+        said = ("better than tanh", "faster, by updates", "faster, by the clock")
+        claims |= {f"{UNITS[unit].title} {claim}": verdict for claim, verdict in zip(said, three, strict=True)}
+    return claims | {"GRU and LSTM alike": alike(difference(lstm, gru)) if gru and lstm else MISSING}
 
 
 def clearest(here: Iterable[Differences], elsewhere: Iterable[Differences]) -> str:
@@ -231,7 +232,7 @@ def printed_order(name: str) -> str:
 
 def would_keep(curves: Sequence[Sequence[float]], rungs: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Which of some full validation curves successive halving would have chosen, and the epochs it would have taken."""
-    alive, epochs, last = range(len(curves)), 0, 0
+    alive, epochs, last = list(range(len(curves))), 0, 0
     for epoch, k in rungs:
         epochs += sum(max(min(len(curves[m]) - 1, epoch) - last, 0) for m in alive)
         alive = sorted(alive, key=lambda m: min(curves[m][: epoch + 1]))[:k]

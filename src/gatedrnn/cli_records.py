@@ -47,9 +47,10 @@ def study(
         print(declared.listed())
         return
     every = {"variants": declared.ALL_VARIANTS, "sizes": declared.SIZES}
-    chosen = {"columns": column, "data": data, "units": unit, "variants": variant, "sizes": size}
-    chosen |= {name: every[name] for name in every if chosen[name] == ["all"]}
-    trials = declared.grid(**{name: tuple(value) for name, value in chosen.items() if value}, max_epochs=max_epochs)
+    asked = {"columns": column, "data": data, "units": unit, "variants": variant, "sizes": size}
+    chosen = {name: tuple(value) for name, value in asked.items() if value}
+    chosen |= {name: names for name, names in every.items() if asked[name] == ["all"]}
+    trials = declared.grid(**chosen, max_epochs=max_epochs)
     from . import runner
 
     print(f"{len(trials)} trials, records in {results}", flush=True)

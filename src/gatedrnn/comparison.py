@@ -78,7 +78,8 @@ def combination(terms: Sequence[tuple[float, dict]], average: str = AVERAGE) -> 
     average without the first frame takes the share of the same average with it. Raises RecordError for records whose
     test pieces differ.
     """
-    groups, lengths = [], set()
+    groups: list[tuple[float, Group]] = []
+    lengths: set[tuple] = set()
     for coefficient, record in terms:
         pieces = np.array([run["pieces"]["test"] for run in record["runs"] if "test" in run.get("pieces", {})])
         nll = pieces[:, :, 0] if pieces.size else None  # (networks, pieces)

@@ -68,8 +68,9 @@ def load(name: str, progress: bool = True) -> Dataset:
     if one.kind == "speech":
         samples = np.asarray(parts[0])
         mean, std = float(samples.mean(dtype=np.float64)), float(samples.std(dtype=np.float64))
-        parts = [((np.asarray(part) - mean) / std).astype(np.float32) for part in parts]
-    return Dataset(name, one.kind, *map(tuple, parts), one.step_seconds, one.description, one.origin, mean, std)
+        parts = [list(((np.asarray(part) - mean) / std).astype(np.float32)) for part in parts]
+    train, valid, test = map(tuple, parts)
+    return Dataset(name, one.kind, train, valid, test, one.step_seconds, one.description, one.origin, mean, std)
 
 
 # --- what can be said of a set --------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ class Scorer:
 
     def scores(self, theta: Tensor) -> list[Evaluation]:
         """theta (P, N) -> P evaluations."""
-        return [Evaluation.of(*nats, self.steps, self.first) for nats in zip(*self.totals(theta), strict=True)]
+        total, after = self.totals(theta)
+        return [Evaluation.of(a, b, self.steps, self.first) for a, b in zip(total, after, strict=True)]
 
 
 def evaluate(

@@ -8,13 +8,14 @@ diagrams of the units in `diagrams`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .extras import Extra
 from .palette import COLORS, DIM_TEXT, INK, MAPS, MORE, ramp
-from .rolls import LOWEST_PITCH, PITCHES, held_notes
+from .rolls import LOWEST_PITCH, PITCHES, check_roll, held_notes
 from .units import SYMBOLS, UNITS
 
 with Extra("figures"):
@@ -46,7 +47,7 @@ MARKERS = {name: unit.marker for name, unit in UNITS.items()}
 SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
 WIDTH = 6.0  # inches, 576 pixels on a page: type is a little smaller there than the text around it
 RULE = "#DDDDDD"  # faint lines
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (WIDTH, 3.6),
     "figure.dpi": 150,
     "savefig.dpi": 150,
@@ -101,8 +102,8 @@ def _axes(ax: Axes | None, height: float = 3.6) -> Axes:
 
 def _pitch_axis(ax: Axes, columns: Sequence[int]) -> None:
     """Show the pitches around `columns` and name the Cs and the Gs; MIDI pitch 60 is C4, the middle C."""
-    low, high = (min(columns), max(columns)) if len(columns) else (27, 63)
-    low, high = min(low, high - 12) - 1.5, max(high, low + 12) + 1.5
+    lowest, highest = (min(columns), max(columns)) if len(columns) else (27, 63)
+    low, high = min(lowest, highest - 12) - 1.5, max(highest, lowest + 12) + 1.5
     letters = {0: "C", 7: "G"}
     named = [c for c in range(PITCHES) if (c + LOWEST_PITCH) % 12 in letters and low < c < high]
     ax.set_ylim(low, high)
@@ -122,7 +123,7 @@ def _time_axis(ax: Axes, steps: int, bar: int | None, step_seconds: float | None
         ax.set_xlabel("seconds")
     else:
         ticks = [1, *(int(t) for t in MaxNLocator(8, integer=True).tick_values(1, steps) if 1 < t <= steps)]
-        ax.set_xticks([tick - 0.5 for tick in ticks], ticks)
+        ax.set_xticks([tick - 0.5 for tick in ticks], [f"{tick:.0f}" for tick in ticks])
         ax.set_xlabel("step $t$")
 
 
@@ -147,7 +148,7 @@ def piano_roll(
     time axis counts steps, or seconds if `step_seconds` is given. Raises ValueError for anything but a piano roll, and
     when the opening is longer than the roll.
     """
-    notes = held_notes(roll)
+    roll, notes = check_roll(roll), held_notes(roll)
     if not 0 <= opening <= len(roll):
         raise ValueError(f"opening must be between 0 and the roll's {len(roll)} steps; it is {opening}.")
     ax = _axes(ax, 3.2)
@@ -159,7 +160,8 @@ def piano_roll(
         ax.add_collection(PatchCollection(bars, facecolor=tone, edgecolor="none", zorder=2))
     if opening:
         ax.axvline(opening, color=INK, lw=1.4, ls=(0, (4, 2)))
-        text = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom", "fontsize": 9}
+        text: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        text |= {"va": "bottom", "fontsize": 9}
         ax.annotate("opening", (opening, 1), (-5, 3), ha="right", **text)
         ax.annotate("continuation", (opening, 1), (5, 3), ha="left", color=color, **text)
     if title:

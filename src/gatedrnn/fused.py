@@ -17,6 +17,7 @@ Four things look odd here, and are so for speed or for truth:
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ with Extra("fast"):
     import numba
     from numba.extending import overload
 
-OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}  # a type of Numba's own
 F, Int = np.float32, np.int32
 
 

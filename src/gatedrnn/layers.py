@@ -6,8 +6,8 @@ peepholes. Where both have the same unit, `from_torch` and `to_torch` carry the 
 T = steps, B = sequences, D = input size, H = hidden size, g = gates.
 """
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from .checks import check_shapes
 from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS
 
-RECURRENCES = {"tanh": tanh_recurrence, "gru": gru_recurrence, "lstm": lstm_recurrence}
+RECURRENCES: dict[str, Callable[..., Any]] = {"tanh": tanh_recurrence, "gru": gru_recurrence, "lstm": lstm_recurrence}
 
 
 class Layer(nn.Module):
@@ -28,9 +28,13 @@ class Layer(nn.Module):
     """
 
     unit: str
-    library: type[nn.RNNBase]  # PyTorch's layer of this unit ...
+    library: type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]  # PyTorch's layer of this unit ...
     order: tuple[str, ...]  # ... the order of the gates in it ...
-    common: dict  # ... and the options with which it is the same unit
+    common: dict[str, Any]  # ... and the options with which it is the same unit
+    W: Tensor
+    U: Tensor
+    b: Tensor
+    b_U: Tensor
 
     def __init__(self, input_size: int, hidden_size: int, *, batch_first: bool = False, device=None, **options):
         super().__init__()
@@ -86,16 +90,24 @@ class Layer(nn.Module):
         relu = getattr(layer, "nonlinearity", "tanh") != "tanh"
         if layer.num_layers != 1 or layer.bidirectional or layer.proj_size or relu:
             raise ValueError(f"only one layer in one direction, without projection or ReLU, is known here, not {layer}")
-        weight = layer.weight_ih_l0
-        options = {"bias": layer.bias, "batch_first": layer.batch_first, "device": weight.device, "dtype": weight.dtype}
-        own = cls(layer.input_size, layer.hidden_size, **options, **cls.common)
-        weights = {"W": layer.weight_ih_l0.T, "U": layer.weight_hh_l0.T}
+        given = dict(layer.named_parameters())
+        device, dtype = given["weight_ih_l0"].device, given["weight_ih_l0"].dtype
+        own = cls(
+            layer.input_size,
+            layer.hidden_size,
+            bias=layer.bias,
+            batch_first=layer.batch_first,
+            device=device,
+            dtype=dtype,
+            **cls.common,
+        )
+        weights = {"W": given["weight_ih_l0"].T, "U": given["weight_hh_l0"].T}
         if layer.bias:
-            inside = layer.bias_hh_l0.clone()
+            inside = given["bias_hh_l0"].clone()
             if cls.unit == "gru":  # the candidate's second bias is multiplied by r, and stays apart
                 inside[-own.hidden_size :] = 0
-                own.b_U.data.copy_(layer.bias_hh_l0[-own.hidden_size :])
-            weights["b"] = layer.bias_ih_l0 + inside
+                own.b_U.data.copy_(given["bias_hh_l0"][-own.hidden_size :])
+            weights["b"] = given["bias_ih_l0"] + inside
         with torch.no_grad():
             for name, theirs in weights.items():
                 getattr(own, name).copy_(_reordered(theirs, cls.order, UNITS[cls.unit].gates))
@@ -111,22 +123,26 @@ class Layer(nn.Module):
         bias = self.bias or b_U is not None
         layer = self.library(self.input_size, self.hidden_size, bias=bias, batch_first=self.batch_first)
         layer.to(self.W.device, self.W.dtype)
+        taken = dict(layer.named_parameters())
         with torch.no_grad():
             for name, part in {"weight_ih_l0": self.W, "weight_hh_l0": self.U}.items():
-                getattr(layer, name).copy_(_reordered(part, UNITS[self.unit].gates, self.order).T)
+                taken[name].copy_(_reordered(part, UNITS[self.unit].gates, self.order).T)
             if bias:
-                layer.bias_ih_l0.zero_(), layer.bias_hh_l0.zero_()
+                taken["bias_ih_l0"].zero_(), taken["bias_hh_l0"].zero_()
             if self.bias:
-                layer.bias_ih_l0.copy_(_reordered(self.b, UNITS[self.unit].gates, self.order))
+                taken["bias_ih_l0"].copy_(_reordered(self.b, UNITS[self.unit].gates, self.order))
             if b_U is not None:
-                layer.bias_hh_l0[-self.hidden_size :] = b_U
+                taken["bias_hh_l0"][-self.hidden_size :] = b_U
         return layer
 
     def cell(self) -> Cell:
         """The readable cell (`gatedrnn.cells`) with a copy of the parameters."""
         weights = {name: part.detach() for name, part in self.named_parameters()}
-        options = {"reset": "after" if "b_U" in weights else "before"} if self.unit == "gru" else {}
-        options |= {"peepholes": "V" in weights} if self.unit == "lstm" else {}
+        options: dict[str, Any] = {}
+        if self.unit == "gru":
+            options["reset"] = "after" if "b_U" in weights else "before"
+        if self.unit == "lstm":
+            options["peepholes"] = "V" in weights
         cell = CELLS[self.unit](self.input_size, self.hidden_size, bias=self.bias, dtype=self.W.dtype, **options)
         return cell.to(self.W.device).load_stacked(weights)
 

@@ -128,10 +128,11 @@ def catalogue(network: Network, sequences: Sequence[np.ndarray]) -> dict[str, Ne
     "z mean", "z 0", "z 1", "z noise" for each gate, the noise of size 1; "all mean", every gate at its mean; and, by
     its name, each variant that takes a part away. The means are those over some sequences.
     """
-    means, found = averages(network, sequences), {}
+    means = averages(network, sequences)
+    found: dict[str, Network] = {}
     gates = UNITS[network.model.unit].sigmoid_gates
     for gate in gates:
-        values = {"mean": means[gate], "0": 0.0, "1": 1.0}
+        values: dict[str, Tensor | float] = {"mean": means[gate], "0": 0.0, "1": 1.0}
         found |= {f"{gate} {name}": held(network, **{gate: value}) for name, value in values.items()}
         found[f"{gate} noise"] = noisy(network, gate, 1.0)
     found["all mean"] = held(network, **{gate: means[gate] for gate in gates})
@@ -168,7 +169,8 @@ def read(folder: Path) -> dict[tuple[str, ...], dict[str, Estimate]]:
 
     Empty where nothing is recorded. Raises ValueError for parameters that are not the ones that were lesioned.
     """
-    path, found = Path(folder) / FILE, {}
+    path = Path(folder) / FILE
+    found: dict[tuple[str, ...], dict[str, Estimate]] = {}
     for name, entry in (json.loads(path.read_text()) if path.is_file() else {}).items():
         trial = study.Trial(*name.split("/"))
         if digest({"theta": study.kept(trial, folder)[0].numpy()}) != entry["theta"]:
@@ -192,7 +194,8 @@ def _nats(networks: Mapping, sequences: Sequence[np.ndarray], seed: int) -> tupl
 
     Networks of one form are scored side by side, a few at a time.
     """
-    found, steps = {}, np.empty(0)
+    found: dict = {}
+    steps = np.empty(0)
     for model in dict.fromkeys(network.model for network in networks.values()):
         alike = {name: network.theta for name, network in networks.items() if network.model == model}
         theta = torch.stack(list(alike.values()))

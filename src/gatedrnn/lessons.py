@@ -5,6 +5,7 @@ the last step the model names the first. All that helps lies exactly `lag` steps
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +63,9 @@ def train_recall(
     theta.requires_grad_()
     optimizer, generator = torch.optim.Adam([theta], lr=0.01), torch.Generator().manual_seed(lag)
     for _ in range(updates):
-        optimizer.zero_grad()
-        model.nll(theta, recall_batch(16, lag, generator)).sum(1).mean(1).sum().backward()
-        theta.grad, _ = rescale(theta.grad, 1.0)  # each network's own norm
+        loss = model.nll(theta, recall_batch(16, lag, generator)).sum(1).mean(1).sum()
+        (gradient,) = torch.autograd.grad(loss, theta)
+        theta.grad, _ = rescale(gradient, 1.0)  # each network's own norm
         optimizer.step()
     return [Network(model, row) for row in theta.detach()], recalled(model, theta.detach(), lag)
 
@@ -100,5 +101,5 @@ def train_on_chorales(
 def _train(unit: str, rates: Sequence[float], seeds: Sequence[int], options: dict) -> Result:
     """One training by the chapters' protocol, a member a rate and seed."""
     model, data = music_model(unit, **options), load("bach_chorales", progress=False)
-    settings = {"protocol": CHORALES, "dtype": torch.float64, "progress": False}
+    settings: dict[str, Any] = {"protocol": CHORALES, "dtype": torch.float64, "progress": False}
     return train(model, data, learning_rates=rates, seeds=seeds, **settings)

@@ -123,8 +123,11 @@ class SequenceModel:
 
     def _drawn(self, **kwargs) -> Cell:
         """The cell whose start the model's is taken from."""
-        options = {"tanh": {}, "gru": {"reset": self.reset}, "lstm": {"peepholes": self.peepholes}}[self.unit]
-        return CELLS[self.unit](self.input_size, self.hidden_size, **options, **kwargs)
+        if self.unit == "gru":
+            kwargs["reset"] = self.reset
+        if self.unit == "lstm":
+            kwargs["peepholes"] = self.peepholes
+        return CELLS[self.unit](self.input_size, self.hidden_size, **kwargs)
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
         """The named parameters that theta (P, N) stands for, each with the leading axis P."""
@@ -172,8 +175,8 @@ class SequenceModel:
         """
         shared = ("P|1", "T", "B")
         expected = {"x": (*shared, self.input_size), "target": (*shared, self.output.size), "mask": shared}
-        arrays = {name: getattr(batch, name) for name in expected}
-        check_shapes({"theta": ("P", self.num_parameters)} | expected, theta=theta, **arrays)
+        expected = {"theta": ("P", self.num_parameters)} | expected
+        check_shapes(expected, theta=theta, x=batch.x, target=batch.target, mask=batch.mask)
         h = self.hidden(theta, batch.x)
         a = self._readout(theta, h if keep is None else h * keep)
         return self.output.nll(a, batch.target) * batch.mask

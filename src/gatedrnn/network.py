@@ -75,7 +75,7 @@ class Network:
 
     def to(self, *target: torch.dtype | torch.device | str) -> "Network":
         """The same network on another device, in another precision, or both, as `torch.Tensor.to`."""
-        return replace(self, theta=self.theta.to(*target))
+        return replace(self, theta=self.theta.to(*target))  # type: ignore[call-overload]  # torch says how
 
     def hidden(self, x: Tensor) -> Tensor:
         """The hidden state at every step, started at zero: x (T, B, D) -> h (T, B, H)."""

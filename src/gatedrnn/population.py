@@ -19,6 +19,7 @@ from .datasets import Dataset
 from .evaluation import Scorer
 from .history import History
 from .model import SequenceModel
+from .outputs import BernoulliOutput
 from .protocol import Protocol
 
 
@@ -46,9 +47,15 @@ class Population:
         self.alive = list(range(len(histories)))
         theta = model.init([h.seed for h in histories], dtype, start=protocol.start)
         if protocol.informed_start:
+            assert isinstance(model.output, BernoulliOutput)  # `train` refuses others
             model.parts(theta)["b_out"][:] = model.output.informed_bias(dataset.train).to(theta)
-        own = ([getattr(h, name) for h in histories] for name in ("learning_rate", "weight_noise", "dropout"))
-        self.state = optim.State.start(theta.to(device), *own, averaged=protocol.averaging > 0)
+        self.state = optim.State.start(
+            theta.to(device),
+            [h.learning_rate for h in histories],
+            [h.weight_noise for h in histories],
+            [h.dropout for h in histories],
+            averaged=protocol.averaging > 0,
+        )
         self.best = self.state.final.clone()  # a row for every member
         self.noisy = sum(int(np.prod(model.shapes[name])) for name in ("W", "U"))  # leading columns that get noise
         self.scorer = Scorer(model, dataset.valid, dtype, device)

@@ -207,8 +207,8 @@ def collect(utterances: Iterable[tuple[str, np.ndarray]], length: int, count: in
 
 def recordings(name: str) -> list[dict[str, str]]:
     """The rows of the speech registry that belong to a data set: path, sha256, bytes and windows of each WAV file."""
-    with (resources("gatedrnn") / "kathleen_registry.csv").open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if row["set"] == name]
+    registry = (resources("gatedrnn") / "kathleen_registry.csv").read_text(encoding="utf-8")
+    return [row for row in csv.DictReader(registry.splitlines()) if row["set"] == name]
 
 
 def speech(name: str, count: int, length: int, progress: bool = True, address: str = RECORDINGS) -> Arrays:

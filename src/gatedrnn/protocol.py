@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from .checks import check_sizes
+
+Order = Literal["shared", "own"]
+"""Whether the members of a population take their batches in one order or each in its own."""
 
 CHOICES = {
     "optimizer": ("rmsprop", "adam", "adamw", "authors"),
     "start": ("authors", "glorot", "modern"),
     "objective": ("sum", "mean"),
-    "order": ("shared", "own"),
+    "order": get_args(Order),
     "schedule": ("constant", "cosine", "linear"),
 }  # field -> its values
 
@@ -43,7 +47,7 @@ class Protocol:
     averaging: float = 0.0  # decay of an exponential average of the parameters, which is then scored and kept; 0: none
     dropout: float = 0.0  # share of hidden units that the output layer does not see
     objective: str = "sum"  # the paper's: sum over time, mean over sequences; or "mean": per step
-    order: str = "shared"  # of the batches, common to all members; or each member's "own"
+    order: Order = "shared"  # of the batches, common to all members; or each member's "own"
     validate_every: int = 1  # epochs
     noisy_validation: bool = False  # True: scores on validation with weight noise, as the authors' later code has them
 

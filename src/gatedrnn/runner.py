@@ -48,7 +48,9 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
     dataset = load(trial.data, progress=progress)
 
     def stage(name: str, members: list[dict[str, float]], seeds, rungs=(), share=1.0):
-        own = {key: [one[key] for one in members] for key in ("weight_noise", "dropout") if key in members[0]}
+        def own(key: str) -> list[float] | None:
+            return [one[key] for one in members] if key in members[0] else None
+
         return train(
             model,
             dataset,
@@ -60,7 +62,8 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
             progress=progress,
             on_nan=settings["on_nan"],
             rungs=rungs,
-            **own,
+            weight_noise=own("weight_noise"),
+            dropout=own("dropout"),
         )
 
     candidates, curves, choice = column.candidates, [], []
@@ -244,7 +247,8 @@ def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Do
                 theirs.close()
             if not running:
                 return
-            for pipe in connection.wait(list(running)):
+            ready = connection.wait(list(running))
+            for pipe in [pipe for pipe in running if pipe in ready]:
                 process, trial, lock = running[pipe]
                 try:
                     done = pipe.recv()

@@ -181,7 +181,7 @@ def _kathleen(name: str, count: int, length: int, size: int, sha256: str) -> Mad
 
 def split_recall(arrays: Arrays) -> Parts:
     """The parts of `preparation.recall`."""
-    return [arrays[part] for part in ("train", "valid", "test")]
+    return [list(arrays[part]) for part in ("train", "valid", "test")]
 
 
 def _recall(lag: int, sha256: str) -> Made:

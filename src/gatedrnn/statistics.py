@@ -101,10 +101,11 @@ def estimate(
     by_group = [c**2 * group.scores.var(ddof=1) / n for (c, group), n in zip(terms, counts, strict=True)]
     shares, freedom = {"seeds": float(sum(by_group))}, 0.0
     freedom += sum(v**2 / (n - 1) for v, n in zip(by_group, counts, strict=True))
-    if steps is not None and all(group.nll is not None for _, group in terms):
+    scored = [group.nll for _, group in terms if group.nll is not None]
+    if steps is not None and len(scored) == len(terms):
         steps = np.asarray(steps, dtype=float)
-        both = float(_draws(terms, steps, per_sequence).var())
-        drawn_too = sum(v for v, (_, group) in zip(by_group, terms, strict=True) if len(group.nll) > 1)
+        both = float(_draws([c for c, _ in terms], scored, steps, per_sequence).var())
+        drawn_too = sum(v for v, nll in zip(by_group, scored, strict=True) if len(nll) > 1)
         shares["pieces"] = max(both - float(drawn_too), 0.0)
         freedom += shares["pieces"] ** 2 / (len(steps) - 1)
     freedom = sum(shares.values()) ** 2 / freedom if freedom else math.inf
@@ -131,19 +132,19 @@ def over_pieces(nll: ArrayLike, steps: ArrayLike) -> Estimate:
     return Estimate(mean, math.sqrt(variance), m - 1, {"pieces": variance})
 
 
-def _draws(terms: Sequence[tuple[float, Group]], steps: np.ndarray, per_sequence: bool) -> np.ndarray:
+def _draws(
+    coefficients: Sequence[float], scored: Sequence[np.ndarray], steps: np.ndarray, per_sequence: bool
+) -> np.ndarray:
     """The estimate (DRAWS,) on seeds and pieces drawn anew; a group whose pieces are one network's keeps that one."""
     random, m = np.random.default_rng(0), len(steps)
-    if m < 2 or any(group.nll.shape[1] != m for _, group in terms):
+    if m < 2 or any(nll.shape[1] != m for nll in scored):
         raise ValueError(f"every group must be scored on the same test pieces, two at least; steps has {m}")
     drawn = random.multinomial(m - 1, np.full(m, 1 / m), size=DRAWS)  # how often each piece is in a draw
     total = np.zeros(DRAWS)
-    for coefficient, group in terms:
-        if per_sequence:
-            of_network = drawn @ (group.nll / steps).T / (m - 1)
-        else:
-            of_network = drawn @ group.nll.T / (drawn @ steps)[:, None]
-        n = len(group.nll)
+    for coefficient, nll in zip(coefficients, scored, strict=True):
+        pooled = drawn @ nll.T / (drawn @ steps)[:, None]
+        of_network = drawn @ (nll / steps).T / (m - 1) if per_sequence else pooled
+        n = len(nll)
         weights = random.multinomial(n - 1, np.full(n, 1 / n), size=DRAWS) / (n - 1) if n > 1 else np.ones((DRAWS, 1))
         total += coefficient * (of_network * weights).sum(1)
     return total

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ def _one_by_one(
     results = []
     for number, h in enumerate(histories):
         own = None if checkpoint is None else checkpoint.with_suffix(f".{number}.npz")
-        one = {"learning_rates": [h.learning_rate], "seeds": [h.seed]}
+        one: dict[str, Any] = {"learning_rates": [h.learning_rate], "seeds": [h.seed]}
         one |= {"weight_noise": [h.weight_noise], "dropout": [h.dropout]}
         results.append(train(model, dataset, checkpoint=own, **one, **options))
     return Result(model, torch.cat([r.theta for r in results]), [r.histories[0] for r in results])

@@ -1,6 +1,7 @@
 """Curves and points that a reader chooses from: families of curves, a memory with three sliders, tables of results."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -73,7 +74,7 @@ def slider(
         }
         for j, (key, y) in enumerate(family.items())
     ]
-    data = {"controls": controls, "start": chosen, "chart": spec, "readout": readout}
+    data: dict[str, Any] = {"controls": controls, "start": chosen, "chart": spec, "readout": readout}
     data |= {"curves": flat, "values": {key: compact(v.ravel(), 6) for key, v in numbers.items()}}
     shown = [c | {"x": c["x"] if x.ndim == 1 else c["x"][k], "y": c["y"][k]} for c in flat]
     words = {c["label"]: c["options"][i] for c, i in zip(controls, chosen, strict=True)}

@@ -261,7 +261,7 @@ def gate_map(
 
 def time_constants(unit: str, gates: Mapping[str, object]) -> np.ndarray | None:
     """Steps until a unit's content has fallen to 1/e, (H,): -1 / mean log of the share that is kept; None for tanh."""
-    key = {"gru": "z", "lstm": "f"}.get(unit)
+    key = {"gru": "z", "lstm": "f"}.get(unit, "")
     if key not in gates:
         return None
     gate = sequence(gates[key], key).astype(float)

@@ -32,25 +32,25 @@ def listen(
     the rolls if there are none. blind=True hides the names and asks which voice is the first of `rolls`. Raises
     ValueError for anything but piano rolls, for an opening longer than a roll and for a voice without a sound.
     """
-    rolls = {voice: check_roll(array(roll)) for voice, roll in rolls.items()}
-    if not rolls:
+    pieces = {voice: check_roll(array(roll)) for voice, roll in rolls.items()}
+    if not pieces:
         raise ValueError("There is nothing to listen to: give at least one roll.")
-    if not 0 <= opening <= min(map(len, rolls.values())):
+    if not 0 <= opening <= min(map(len, pieces.values())):
         raise ValueError(f"opening must be between 0 and the length of the shortest roll; it is {opening}.")
     if sounds is None:
         from ..sound import audio  # renders with NumPy, compresses with soundfile
 
-        sounds = {voice: audio(roll, voice, step_seconds=step_seconds) for voice, roll in rolls.items()}
-    steps = max(map(len, rolls.values()))
-    span = pitch_span(rolls.values())
+        sounds = {voice: audio(roll, voice, step_seconds=step_seconds) for voice, roll in pieces.items()}
+    steps = max(map(len, pieces.values()))
+    span = pitch_span(pieces.values())
     voices = {}
-    for voice, roll in rolls.items():
+    for voice, roll in pieces.items():
         axis = {"label": "seconds", "log": False, "lim": (0, steps * step_seconds)}
         content = markup.x_axis(axis) + pitch_axis(*span) + notes(roll, span, ink_of(voice), opening, steps)
         content += end_of_opening(opening / steps)
         voices[voice] = markup.plot(content, 200, alt or f"Piano roll of {voice}", top=24)
-    seconds = [len(roll) * step_seconds for roll in rolls.values()]
-    summary = f"{', '.join(rolls)}; {steps} steps"
+    seconds = [len(roll) * step_seconds for roll in pieces.values()]
+    summary = f"{', '.join(pieces)}; {steps} steps"
     return _players(voices, sounds, seconds, step_seconds, "step", blind, summary, title, caption, name)
 
 
@@ -70,21 +70,21 @@ def listen_wave(
 
     Raises ValueError for another shape, values outside [-1, 1], an opening longer than a waveform, a missing sound.
     """
-    waves = {voice: array(wave).astype(float) for voice, wave in waves.items()}
-    if not waves:
+    spoken = {voice: array(wave).astype(float) for voice, wave in waves.items()}
+    if not spoken:
         raise ValueError("There is nothing to listen to: give at least one waveform.")
-    for voice, wave in waves.items():
+    for voice, wave in spoken.items():
         if wave.ndim != 1 or not len(wave) or not np.abs(wave).max() <= 1:
             raise ValueError(f"The waveform {voice!r} must be one axis of numbers between -1 and 1.")
-    if not 0 <= opening <= min(map(len, waves.values())) / rate:
+    if not 0 <= opening <= min(map(len, spoken.values())) / rate:
         raise ValueError(f"opening must lie between 0 and the seconds of the shortest waveform; it is {opening}.")
     if sounds is None:
         from ..sound import audio
 
-        sounds = {voice: audio(wave, voice, rate=rate) for voice, wave in waves.items()}
-    longest, loudest = max(map(len, waves.values())), max(np.abs(w).max() for w in waves.values()) or 1.0
+        sounds = {voice: audio(wave, voice, rate=rate) for voice, wave in spoken.items()}
+    longest, loudest = max(map(len, spoken.values())), max(np.abs(w).max() for w in spoken.values()) or 1.0
     voices = {}
-    for voice, wave in waves.items():
+    for voice, wave in spoken.items():
         axis = {"label": "seconds", "log": False, "lim": (0, longest / rate)}
         first = round(opening * rate)
         shape = envelope(wave[:first], 0, longest, loudest, GIVEN) if first else ""
@@ -92,8 +92,8 @@ def listen_wave(
         content = markup.x_axis(axis) + markup.stretched(shape, "0 -100 1000 200")
         content += end_of_opening(first / longest)
         voices[voice] = markup.plot(content, 130, alt or f"Waveform of {voice}", left=14, top=24)
-    seconds = [len(wave) / rate for wave in waves.values()]
-    summary = f"{', '.join(waves)}; {max(seconds):.2f} s"
+    seconds = [len(wave) / rate for wave in spoken.values()]
+    summary = f"{', '.join(spoken)}; {max(seconds):.2f} s"
     return _players(voices, sounds, seconds, 0.1, "second", blind, summary, title, caption, name)
 
 

@@ -36,6 +36,12 @@ def ticks(low: float, high: float, log: bool = False) -> list[float]:
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
+def marks(axis: Mapping) -> list[float]:
+    """The round values of an axis {"lim": (low, high), "log": bool}."""
+    low, high = axis["lim"]
+    return ticks(low, high, axis["log"])
+
+
 def place(axis: Mapping, value: float) -> float:
     """Where a value stands on an axis {"lim": (low, high), "log": bool}, in percent of its length."""
     low, high = axis["lim"]
@@ -98,7 +104,7 @@ def label(axis: Mapping, value: float) -> str:
 def x_axis(axis: Mapping) -> str:
     """Ticks, numbers and the label below a plot."""
     parts = [rule("0", "100%", "100%", "100%")]
-    for t in ticks(*axis["lim"], axis["log"]):
+    for t in marks(axis):
         parts.append(text(f"{place(axis, t):.2f}%", "100%", label(axis, t), dy=18))
     return "".join(parts) + text("100%", "100%", axis["label"], "end", dy=38)
 
@@ -106,7 +112,7 @@ def x_axis(axis: Mapping) -> str:
 def y_axis(axis: Mapping) -> str:
     """Faint lines and numbers at the left of a plot, the label above them."""
     parts = []
-    for t in ticks(*axis["lim"], axis["log"]):
+    for t in marks(axis):
         y = f"{100 - place(axis, t):.2f}%"
         parts.append(rule("0", y, "100%", y) + text("0", y, label(axis, t), "end", dx=-8, dy=5))
     return "".join(parts) + text("0", "0", axis["label"], "start", dx=-46, dy=-10)
@@ -201,7 +207,7 @@ def forest(spec: Mapping, rows: Sequence[Mapping]) -> str:
     seen = [[np.nan if r[k] is None else r[k] for k in ("value", "low", "high", "reference")] for r in rows]
     x["lim"] = x["lim"] or limits([*seen, [v for _, v, _ in spec["lines"]]], x["log"])
     parts = [x_axis(x)]
-    for t in ticks(*x["lim"], x["log"]):
+    for t in marks(x):
         parts.append(rule(f"{place(x, t):.2f}%", "0", f"{place(x, t):.2f}%", "100%"))
     for _, value, label in spec["lines"]:
         at = f"{place(x, value):.2f}%"

@@ -49,7 +49,7 @@ class Panel:
 
 def color_of(name: str, k: int = 0) -> str:
     """The colour of a curve or voice: a unit's own if the name begins with a unit's, else the k-th of the others."""
-    unit = re.match(r"[a-z]*", name.lower())[0]
+    unit = re.split("[^a-z]", name.lower(), maxsplit=1)[0]
     return COLORS.get(unit, OTHERS[k % len(OTHERS)])
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def compact(values: object, digits: int = 4) -> list:
+def compact(values: object, digits: int = 4) -> Any:
     """An array as nested lists of short numbers: `digits` significant ones, None for what is not finite.
 
     >>> compact([1 / 3, 20000.0, float("nan")])
@@ -62,7 +63,7 @@ def number(value: float, top: float = 1e5) -> str:
     return f"{value:.10g}".replace("-", "−")
 
 
-def phrase(template: str, values: Mapping[str, object]) -> str:
+def phrase(template: str, values: Mapping[str, Any]) -> str:
     """A sentence with its numbers filled in: {name}, {name:.2f}, {name:.1e} or {name:.0%}.
 
     >>> phrase("z = {z:.2f}, gradient {g:.1e}", {"z": 0.5, "g": -0.00012})
