@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .markup import escape
+from .words import escape
 
 KINDS = ("yes", "no", "mixed", "open")
 
@@ -31,10 +31,10 @@ def answers(items: Iterable[tuple[str, str, str, str]]) -> Answers:
     >>> answers([("mixed", "Are they better?", "It depends", "By 0.1 nats here, not there.")])
     Are they better? It depends. By 0.1 nats here, not there.
     """
-    items = tuple(tuple(item) for item in items)
-    if unknown := {kind for kind, *_ in items} - set(KINDS):
+    told = tuple((kind, question, word, sentence) for kind, question, word, sentence in items)
+    if unknown := {kind for kind, *_ in told} - set(KINDS):
         raise ValueError(f"An answer is {', '.join(KINDS)}, not {', '.join(sorted(unknown))}.")
-    return Answers(items)
+    return Answers(told)
 
 
 def strip(items: Iterable[tuple[str, str, str, str]]) -> str:
