@@ -138,6 +138,7 @@ def test_verdicts_come_from_the_records(ledger, found):
 def test_a_witness_is_shown_in_words(ledger):
     assert ledger.witness("tests/test_cells.py::test_gru_limits") == "gru limits (test_cells)"
     assert ledger.witness("notebooks/08_use_it#c8-run-checked") == "cell c8-run-checked"
+    assert ledger.witness("notebooks/03_gru_cell: (taus > 1).all()") == "`(taus > 1).all()`"
 
 
 def test_every_verdict_can_be_written(ledger, found):

@@ -63,11 +63,14 @@ def witness(target: str) -> str:
 
     >>> witness("tests/test_cells.py::test_gru_limits")
     'gru limits (test_cells)'
+    >>> witness("notebooks/03_gru_cell: (taus > 1).all()")
+    '`(taus > 1).all()`'
     """
     file, _, test = target.partition("::")
     if test:
         return f"{test.removeprefix('test_').replace('_', ' ')} ({Path(file).stem})"
-    return f"cell {target.partition('#')[2]}" if "#" in target else target
+    page, _, words = target.partition(": ")
+    return f"`{words}`" if words else f"cell {page.partition('#')[2]}"
 
 
 def markdown(topics: dict[str, list[dict]], found: comparison.Found) -> str:
