@@ -1,6 +1,7 @@
 """A population equals single runs, noise and dropout act where they should, and NaN is named."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from gatedrnn import population
 from gatedrnn.datasets import Dataset
-from gatedrnn.evaluation import evaluate
+from gatedrnn.evaluation import Evaluation, Scorer, evaluate
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
 from gatedrnn.population import TrainingDiverged
@@ -168,6 +169,53 @@ def test_validation_every_few_epochs_and_after_the_last(data):
     history = train(music_model("gru", 4), data, learning_rates=[1e-2], seeds=[0], protocol=rule).histories[0]
     assert history.epoch == [0, 2, 4, 5] and history.update == [0, 10, 20, 25]
     assert len(history.train) == len(history.valid) == len(history.seconds) == 4
+
+
+def test_the_training_curve_pools_the_steps_of_an_epoch(data):
+    model, rule = music_model("gru", 4), dataclasses.replace(SHORT, weight_noise=0.0, max_epochs=2)
+    result = train(model, data, **STILL, protocol=rule, dtype=torch.float64)
+    still = evaluate(model, model.init([0], torch.float64), data.train)[0].pooled
+    assert math.isnan(result.histories[0].train[0])
+    assert result.histories[0].train[1:] == pytest.approx([still, still])
+
+
+def test_seconds_are_a_members_share_of_the_time_and_add_up(data, monkeypatch):
+    """Each look at the clock is ten seconds after the last; an epoch lies between two looks, for two members."""
+    monkeypatch.setattr(population.time, "perf_counter", itertools.count(0, 10).__next__)
+    two = {"learning_rates": [1e-3] * 2, "seeds": [0, 1]}
+    result = train(music_model("gru", 2), data, **two, protocol=dataclasses.replace(SHORT, max_epochs=3, patience=3))
+    assert [history.seconds for history in result.histories] == [[0, 5, 10, 15]] * 2
+
+
+def test_no_two_kinds_of_chance_share_a_seed(data, monkeypatch):
+    """Noise, dropout and noisy validation of every member and epoch are drawn from streams of their own."""
+    seeds, mix = [], population.mix
+    monkeypatch.setattr(population, "mix", lambda *numbers: seeds.append(mix(*numbers)) or seeds[-1])
+    rule = dataclasses.replace(SHORT, max_epochs=2, dropout=0.2, noisy_validation=True)
+    train(music_model("gru", 2), data, learning_rates=[1e-3] * 2, seeds=[0, 1], protocol=rule)
+    assert len(seeds) == len(set(seeds)) == 2 * (2 + 2 + 3)  # the untrained members are validated too
+
+
+def scripted(monkeypatch, *pooled: float, per_sequence: tuple[float, ...] = ()):
+    """Let the validations of a single member come out as told, one after the other."""
+    scores = zip(pooled, per_sequence or pooled, strict=True)
+    monkeypatch.setattr(Scorer, "scores", lambda self, theta: [Evaluation(*next(scores), 0.0, 0.0, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    "pooled, best, last",
+    [
+        ((9, 8, 8, 8), 1, 3),  # as good as the best is not better
+        ((9, 8, 8.5, 7, 7.5, 7.2), 3, 5),  # what is better begins the count anew
+        ((9, 10, 11), 0, 2),  # the untrained parameters may be the best
+    ],
+)
+def test_patience_counts_the_epochs_since_the_best_pooled_score(data, monkeypatch, pooled, best, last):
+    scripted(monkeypatch, *pooled, per_sequence=tuple(range(len(pooled), 0, -1)))
+    rule = Protocol(batch_size=3, max_epochs=9, patience=2)
+    history = train(music_model("gru", 2), data, **STILL, protocol=rule).histories[0]
+    assert (history.best_epoch, history.epoch[-1], history.stop_reason) == (best, last, "patience")
+    assert history.valid == list(pooled)
 
 
 def test_early_stopping_keeps_the_best_parameters(data):
