@@ -327,7 +327,7 @@ def test_a_table_says_what_is_wrong(options, words):
 def test_answers_have_the_colour_of_their_kind_and_safe_text():
     shown = panels.answers([("mixed", "A < B?", "It depends", "By 0.1 & more."), ("yes", "Faster?", "Yes", "")])
     html = shown._repr_html_()
-    assert html.startswith('<ul class="verdicts"><li class="mixed"><span>A &lt; B?</span><b>It depends</b>')
+    assert html.startswith('<ul class="verdicts said"><li class="mixed"><span>A &lt; B?</span><b>It depends</b>')
     assert "<small>By 0.1 &amp; more.</small>" in html and html.count("<li") == 2
     assert repr(shown).splitlines()[0] == "A < B? It depends. By 0.1 & more."
     with pytest.raises(ValueError, match="not perhaps"):

@@ -18,9 +18,8 @@ class Answers:
         return "\n".join(f"{question} {word}. {sentence}" for _, question, word, sentence in self.items)
 
     def _repr_html_(self) -> str:
-        return strip(
-            (kind, question, word, f"<small>{escape(below)}</small>") for kind, question, word, below in self.items
-        )
+        said = ((kind, question, word, f"<small>{escape(below)}</small>") for kind, question, word, below in self.items)
+        return strip(said, "verdicts said")
 
 
 def answers(items: Iterable[tuple[str, str, str, str]]) -> Answers:
@@ -37,10 +36,10 @@ def answers(items: Iterable[tuple[str, str, str, str]]) -> Answers:
     return Answers(told)
 
 
-def strip(items: Iterable[tuple[str, str, str, str]]) -> str:
+def strip(items: Iterable[tuple[str, str, str, str]], classes: str = "verdicts") -> str:
     """HTML of (kind, question, word, what stands below as HTML)."""
     cells = (
         f'<li class="{kind}"><span>{escape(question)}</span><b>{escape(word)}</b>{below}</li>'
         for kind, question, word, below in items
     )
-    return f'<ul class="verdicts">{"".join(cells)}</ul>'
+    return f'<ul class="{classes}">{"".join(cells)}</ul>'
