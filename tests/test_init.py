@@ -2,8 +2,10 @@
 
 import ast
 import doctest
+import graphlib
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,33 @@ def test_type_checkers_are_told_of_the_same_names():
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     told = {(node.module, alias.asname) for node in imports for alias in node.names}
     assert told == {(module, name) for module, names in gatedrnn.HOMES.items() for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms of the package that a module imports anywhere in it; a package inside is one room."""
+    own = path.relative_to(Path(gatedrnn.__file__).parent).parts
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))) if isinstance(node, ast.ImportFrom)]
+    names = [
+        node.module.split(".")[:1] if node.module else [alias.name for alias in node.names]
+        for node in nodes
+        if node.level == len(own)
+    ]
+    return {name for several in names for name in several}
+
+
+def test_imports_follow_the_plan_and_make_no_circle(root: Path):
+    package = Path(gatedrnn.__file__).parent
+    plan = (root / "CONTRIBUTING.md").read_text(encoding="utf8").split("| rooms |")[1].split("\n\n")[0]
+    floors = {room: k for k, row in enumerate(plan.splitlines()) for room in re.findall(r"`(\w+)`", row.split("|")[1])}
+    rooms: dict[str, set[str]] = {}
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room != "__init__":
+            rooms[room] = rooms.get(room, set()) | imported(path)
+    assert floors.keys() == rooms.keys(), "CONTRIBUTING.md names the rooms of the package, each in one row"
+    upwards = [(room, other) for room, others in rooms.items() for other in others if floors[other] < floors[room]]
+    assert not upwards
+    graphlib.TopologicalSorter(rooms).prepare()  # raises CycleError
 
 
 def test_an_unknown_name_is_an_attribute_error():
