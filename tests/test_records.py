@@ -139,7 +139,9 @@ def test_the_committed_records_follow_the_schema_and_the_studys_settings(root):
         assert records.read(study.path_of(trial, root / "book" / "results")) == record
         assert study.same_settings(record["settings"], trial.settings), trial
         assert record["parameters"]["all"] == trial.model.num_parameters
-        assert study.parameters_path(root / "book" / "results", trial).exists()
+        kept = study.parameters_path(root / "book" / "results", trial).exists()
+        # six megabytes that nothing listens to: the speech networks of a column that is there as a warning
+        assert kept == (trial.column != "adam" or trial.data not in study.SPEECH), trial
 
 
 def test_the_chosen_rate_is_the_best_on_validation(root):
@@ -156,12 +158,12 @@ def one(root, *cell):
 
 
 def test_the_ledger_tells_which_candidates_diverged_on_music(root):
-    lost, final = {}, {}  # places among the ten rates, the lowest first; and how many runs of five
+    lost, final = {}, {}  # places among the rates, the lowest first; and how many final runs
     for record in records.read_all(root / "book" / "results"):
         if record["data"] in study.PAPER_MUSIC:
-            where = record["column"], record["data"], record["unit"]
+            where = tuple(str(study.Trial.of(record)).split("/"))
             rates, curves = record["settings"]["learning_rates"], record["search"]["curves"]
-            order = sorted(range(10), key=lambda k: rates[k])
+            order = sorted(range(len(rates)), key=lambda k: rates[k])
             ended = [place for place, k in enumerate(order) if curves[k]["stop_reason"] == "diverged"]
             lost |= {where: ended} if ended else {}
             runs = sum(run["curve"]["stop_reason"] == "diverged" for run in record["runs"])
@@ -173,9 +175,18 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
         ("longer", "nottingham", "tanh"): 8,
         ("longer", "muse_data", "tanh"): 3,
         ("longer", "muse_data", "lstm"): 1,
+        ("best", "nottingham", "tanh"): 8,
+        ("best", "muse_data", "tanh"): 8,
+        ("best", "piano_midi", "tanh"): 8,
+        ("components", "piano_midi", "lstm", "no_tanh"): 5,
     }
     assert min(lost["paper", "nottingham", "tanh"]) == 2 and lost["paper", "muse_data", "tanh"] == [8, 9]
-    assert final == {("longer", "nottingham", "tanh"): 1}
+    assert final == {
+        ("longer", "nottingham", "tanh"): 1,
+        ("best", "nottingham", "tanh"): 2,
+        ("best", "muse_data", "tanh"): 1,
+        ("components", "piano_midi", "lstm", "no_tanh"): 3,
+    }
 
 
 def test_the_ledger_tells_how_many_candidates_never_left_their_start(root):
