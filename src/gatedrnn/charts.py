@@ -116,12 +116,14 @@ def cost_panels(
     panels: Mapping[str, Mapping[tuple[str, str], Mapping[str, Estimate]]],
     *,
     linear: float = 0.1,
+    most: float = 20.0,
     xlabel: str = "cost in test NLL, nats a step",
 ) -> Figure:
     """Draw what parts of units cost, panels side by side with common rows: title -> (unit, part) -> data set -> cost.
 
     Rows have their unit's colour, data sets a marker each, with a 95 % interval. The axis is straight between -linear
-    and +linear and logarithmic beyond, so that small and large costs can be read off one figure.
+    and +linear and logarithmic beyond, so that small and large costs can be read off one figure; a cost above `most`
+    is an arrow at its end.
     """
     rows = list(dict.fromkeys(row for panel in panels.values() for row in panel))
     sets = [name for name in SETS if any(name in row for panel in panels.values() for row in panel.values())]
@@ -142,16 +144,19 @@ def cost_panels(
             for name, cost in row.items():
                 y = rows.index((unit, part)) + 0.76 * ((sets.index(name) + 0.5) / len(sets) - 0.5)
                 look = {"color": COLORS[unit], "ms": 4.5, "capsize": 2, "lw": 1.4}
-                ax.errorbar(cost.mean, y, xerr=cost.half, fmt=markers[name], **look)
+                if cost.mean > most:
+                    ax.plot(most, y, ">", color=COLORS[unit], ms=6, clip_on=False)
+                else:
+                    ax.errorbar(cost.mean, y, xerr=cost.half, fmt=markers[name], **look)
         for y in range(1, len(rows)):
             ax.axhline(y - 0.5, color=INK if rows[y][0] != rows[y - 1][0] else RULE, lw=0.8, zorder=0)
         ax.set_title(title)
         ax.grid(axis="x")
-    for ax in axes.flat:
-        low, high = ax.get_xlim()
-        ticks = [t for t in (-10, -1, -linear, 0, linear, 1, 10, 100) if low <= t <= high]
-        ax.set_xticks(ticks, [f"{tick:g}".replace("-", "\u2212") for tick in ticks])
-        ax.minorticks_off()
+    ends = [linear, *([linear / 2] if len(panels) < 2 else []), *(t for t in (0.1, 1, 10, 100) if t > 4 * linear)]
+    low, high = axes[0, 0].get_xlim()
+    ticks = [tick for end in (0, *ends) for tick in {-end, end} if low <= tick <= high]
+    axes[0, 0].set_xticks(ticks, [f"{tick:g}".replace("-", "\u2212") for tick in ticks])
+    axes[0, 0].minorticks_off()
     axes[0, 0].set_yticks(range(len(rows)), [f"{NAMES[unit]}, {part}" for unit, part in rows])
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     figure.supxlabel(xlabel, fontsize=10)
