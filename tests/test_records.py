@@ -149,8 +149,10 @@ def test_the_chosen_rate_is_the_best_on_validation(root):
     for record in records.read_all(root / "book" / "results"):
         if "choose" not in record:
             lowest = [records.best_valid(curve) for curve in record["search"]["curves"]]
-            best = record["settings"]["learning_rates"][lowest.index(min(lowest))]
-            assert record["search"]["chosen"] == best, (record["column"], record["data"], record["unit"])
+            chosen = record["settings"]["learning_rates"].index(record["search"]["chosen"])
+            assert lowest[chosen] == min(lowest), study.Trial.of(
+                record
+            )  # of curves that are rounded, ties are possible
 
 
 def one(root, *cell):
@@ -179,6 +181,7 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
         ("best", "muse_data", "tanh"): 8,
         ("best", "piano_midi", "tanh"): 8,
         ("components", "piano_midi", "lstm", "no_tanh"): 5,
+        ("components", "nottingham", "lstm", "no_tanh"): 2,
     }
     assert min(lost["paper", "nottingham", "tanh"]) == 2 and lost["paper", "muse_data", "tanh"] == [8, 9]
     assert final == {
@@ -186,6 +189,7 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
         ("best", "nottingham", "tanh"): 2,
         ("best", "muse_data", "tanh"): 1,
         ("components", "piano_midi", "lstm", "no_tanh"): 3,
+        ("components", "nottingham", "lstm", "no_tanh"): 1,
     }
 
 
