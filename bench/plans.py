@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from gatedrnn.model import SequenceModel, music_model, speech_model
+from gatedrnn.model import MODELS, SequenceModel
 from gatedrnn.units import UNITS
-
-MODELS = {"music": music_model, "speech": speech_model}
 
 
 @dataclass(frozen=True)

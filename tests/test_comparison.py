@@ -174,10 +174,13 @@ def test_the_table_is_shown_with_intervals_beside_the_paper(made):
 def test_variants_are_shown_with_what_the_whole_unit_gains(made):
     found = components(made)
     head, whole, *parts = c.shown(c.table(found.values()), c.contrasts(found)).splitlines()
-    assert head.split()[3] == "variant" and head.split()[-5:] == ["full", "-", "this", "p", "(Holm)"]
+    assert head.split()[3] == "variant" and head.split()[-6:] == ["full", "-", "this", "p", "p", "(Holm)"]
     assert whole.split()[3] == "full" and whole.split()[-1] == "–"
     assert [line.split()[3] for line in parts] == ["both", "reset_one", "update_constant"]
     assert "-0.40 ± 0.02" in parts[0]
+    declared = c.contrasts(found, [("components", "jsb_chorales", "gru", "reset_one")])
+    shown = c.shown(c.table(found.values()), declared).splitlines()  # p of the others is not adjusted
+    assert [line.split()[-1] for line in shown[2:]] == ["–", f"{declared['p'][1]:.3f}", "–"]
 
 
 def test_pieces_of_old_records_come_from_the_kept_network(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gatedrnn import comparison, optim, study
-from gatedrnn.columns import COLUMNS, LONGER_RUNGS, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
+from gatedrnn.columns import COLUMNS, LONGER_RUNGS, PRIMARY, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
 from gatedrnn.study import Trial, grid
 from gatedrnn.variants import VARIANTS
 
@@ -61,8 +61,8 @@ TITLES = comparison.MUSIC | {"bach_chorales": "`bach_chorales`", "speech_a": "`s
 def test_the_primary_contrasts_are_trials_and_the_ledger_names_them(root):
     text = " ".join((root / "book" / "departures.md").read_text().split())
     trials = {(t.column, t.data, t.unit, t.label) for t in study.FURTHER}
-    assert set(study.PRIMARY) <= trials and len(study.PRIMARY) == len(set(study.PRIMARY)) == 24
-    for _, data, unit, variant in study.PRIMARY:
+    assert set(PRIMARY) <= trials and len(PRIMARY) == len(set(PRIMARY)) == 24
+    for _, data, unit, variant in PRIMARY:
         assert VARIANTS[unit][variant].title in text.split("The primary contrasts")[1].split("\n\n")[0]
         assert comparison.MUSIC[data] in text.split("The primary contrasts")[1]
 

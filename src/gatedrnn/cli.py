@@ -88,12 +88,11 @@ def train(
         raise ValueError(f"{output} exists: move it away or name another file with --output")
     if not output.parent.is_dir():
         raise ValueError(f"the folder {output.parent} does not exist: make it first")
-    from .model import music_model, recall_model, speech_model
+    from .model import MODELS
     from .protocol import Protocol
     from .training import train as run
 
-    make = {"music": music_model, "recall": recall_model, "speech": speech_model}[sources.source(data).kind]
-    model = make(unit, hidden)
+    model = MODELS[sources.source(data).kind](unit, hidden)
     dataset = datasets.load(data)
     checkpoint = output.with_suffix(".checkpoint.npz")
     if checkpoint.exists():

@@ -69,7 +69,8 @@ def table(
     """Print Table 2 of the paper from the records: mean and 95 % interval over seeds, beside the paper's figure.
 
     Of a variant of a unit it prints instead what the whole unit gains or loses against it, in nats a step of test NLL
-    (below 0: the part that was taken away helped), with p-values adjusted for their number.
+    (below 0: the part that was taken away helped), with p; for the contrasts that were declared before the runs, p is
+    also adjusted for their number (Holm).
 
     \b
     gatedrnn table --column paper
@@ -77,6 +78,7 @@ def table(
     gatedrnn table --csv > table.csv
     """
     from . import comparison
+    from .columns import PRIMARY
 
     found = comparison.read(results)
     if not found:
@@ -85,7 +87,7 @@ def table(
     if unknown := sorted(set(column or []) - set(known)):
         raise ValueError(f"no record is of the column {unknown[0]!r}: there are {', '.join(known)}")
     found = {place: record for place, record in found.items() if place[0] in (column or known)}
-    frame, lost = comparison.table(found.values()), comparison.contrasts(found)
+    frame, lost = comparison.table(found.values()), comparison.contrasts(found, PRIMARY)
     if csv:
         print(frame.merge(lost, "left").to_csv(index=False))
         return

@@ -52,6 +52,11 @@ class Column:
         return np.exp(np.random.default_rng(2014).uniform(self.low, self.high, self.draws)).tolist()
 
     @property
+    def rounds(self) -> tuple[Heat, ...]:
+        """The heats, of which a column without halving has one: every candidate to its end, and the best is chosen."""
+        return self.heats or ((1.0, 1, (SEARCH_SEED,)),)
+
+    @property
     def candidates(self) -> list[dict[str, float]]:
         """The hyperparameters of the search, the same for every trial."""
         rng, drawn = np.random.default_rng(1412), {}
@@ -124,3 +129,15 @@ COLUMNS = {
         about="speech, until it no longer improves",
     ),
 }
+# The contrasts of the column components (whole unit minus variant, at the same number of hidden units) over which
+# p-values are adjusted: one part of a unit each, on the three sets that are run first.
+PARTS = {
+    "gru": ("no_reset", "constant_update"),
+    "lstm": ("no_input_gate", "no_forget_gate", "no_output_gate", "no_peepholes", "no_tanh", "coupled"),
+}
+PRIMARY = [
+    ("components", data, unit, variant)
+    for data in ("jsb_chorales", "nottingham", "piano_midi")
+    for unit, parts in PARTS.items()
+    for variant in parts
+]

@@ -273,7 +273,8 @@ def shown(frame: pd.DataFrame, lost: pd.DataFrame | None = None, markdown: bool 
         if pd.notna(row.get("paper")):
             line |= {"paper test": f"{row['paper']:.2f}", "gap": f"{row['gap']:+.2f}", "verdict": row["verdict"]}
         if cost := costs.get((row["column"], row["data"], row["unit"], row["variant"])):
-            line |= {"full - this": text(cost.difference, cost.half, "+"), "p (Holm)": f"{cost.holm:.3f}"}
+            line |= {"full - this": text(cost.difference, cost.half, "+"), "p": f"{cost.p:.3f}"}
+            line |= {"p (Holm)": f"{cost.holm:.3f}"} if pd.notna(cost.holm) else {}
         rows.append(line)
     lines = pd.DataFrame(rows).fillna("–")
     if (frame["variant"] == FULL).all():

@@ -20,7 +20,6 @@ from .batching import evaluation_batches
 from .datasets import load
 from .evaluation import Scorer
 from .files import atomic, digest
-from .model import SequenceModel
 from .network import Network
 from .statistics import Estimate, over_pieces
 from .units import UNITS
@@ -61,7 +60,7 @@ def held(network: Network, **values: Tensor | float) -> Network:
             raise ValueError(
                 f"{gate!r} is no gate of the {network.model.unit} unit: it has {', '.join(known) or 'none'}"
             )
-        block, parameters = _columns(network.model, gate), copy.parameters
+        block, parameters = network.model.block(gate), copy.parameters
         for letter in "WUV":
             if letter in parameters:
                 parameters[letter][..., block] = 0
@@ -85,7 +84,7 @@ def without(network: Network, variant: str, means: Mapping[str, Tensor]) -> Netw
     parameters = start.parameters
     for gate, how in model.held:
         if how == "input":
-            block = _columns(network.model, gate)
+            block = network.model.block(gate)
             parameters["b"][block] += means["h"] @ parameters["U"][:, block]
     there = {name: parameters.get(name, torch.zeros(shape)) for name, shape in model.shapes.items()}
     return Network(model, torch.cat([part.flatten().to(network.theta.dtype) for part in there.values()]), network.data)
@@ -99,7 +98,7 @@ def noisy(network: Network, gate: str, size: float) -> Network:
     model, H = network.model, network.model.hidden_size
     wider = replace(model, input_size=model.input_size + H)
     rows = torch.zeros(H, network.parameters["W"].shape[1], dtype=network.theta.dtype)
-    rows[:, _columns(model, gate)] = size * torch.eye(H, dtype=rows.dtype)
+    rows[:, model.block(gate)] = size * torch.eye(H, dtype=rows.dtype)
     parts = network.parameters | {"W": torch.cat([network.parameters["W"], rows])}
     return Network(wider, torch.cat([parts[name].flatten() for name in wider.shapes]), network.data)
 
@@ -181,12 +180,6 @@ def read(folder: Path) -> dict[tuple[str, ...], dict[str, Estimate]]:
             lesion: over_pieces(own - whole, entry["steps"]) for lesion, own in nats.items()
         }
     return found
-
-
-def _columns(model: SequenceModel, gate: str) -> slice:
-    """The columns of W, U, V and b that belong to a gate or to the candidate."""
-    place = model.gates.index(gate)
-    return slice(place * model.hidden_size, (place + 1) * model.hidden_size)
 
 
 def _nats(networks: Mapping, sequences: Sequence[np.ndarray], seed: int) -> tuple[dict, np.ndarray]:

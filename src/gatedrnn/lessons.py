@@ -55,11 +55,10 @@ def train_recall(
     prepare_process()
     model = SequenceModel(unit, 2 * SYMBOLS, RECALL_SIZES[unit], BernoulliOutput(SYMBOLS))
     theta = model.init(seeds, torch.float64)
-    H, bias = model.hidden_size, model.parts(theta)["b"]
+    bias = model.parts(theta)["b"]
     for gate, value in (("f", hold), ("z", -hold)):
         if gate in model.gates:
-            place = model.gates.index(gate)
-            bias[:, place * H : (place + 1) * H] = value
+            bias[:, model.block(gate)] = value
     theta.requires_grad_()
     optimizer, generator = torch.optim.Adam([theta], lr=0.01), torch.Generator().manual_seed(lag)
     for _ in range(updates):

@@ -56,6 +56,11 @@ class SequenceModel:
         gates = UNITS[self.unit].gates
         return (*gates[:-1], "f", gates[-1]) if self.independent else gates
 
+    def block(self, gate: str) -> slice:
+        """The columns of W, U, V and b that belong to a gate or to the candidate."""
+        place = self.gates.index(gate)
+        return slice(place * self.hidden_size, (place + 1) * self.hidden_size)
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of one member, in the order in which theta holds them."""
@@ -214,3 +219,6 @@ def speech_model(unit: str, hidden_size: int | None = None, **options) -> Sequen
     check_unit(unit)
     size = UNITS[unit].speech_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 20, size, GaussianMixtureOutput(), **options)
+
+
+MODELS = {"music": music_model, "recall": recall_model, "speech": speech_model}  # by the kind of data

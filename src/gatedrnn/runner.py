@@ -24,7 +24,7 @@ from tqdm import tqdm
 from . import files, records
 from .batching import count_steps
 from .cluster import Claims, Done, on_dask
-from .columns import COLUMNS, SEARCH_SEED
+from .columns import COLUMNS
 from .datasets import load
 from .evaluation import Scorer
 from .process import check_device, environment
@@ -67,9 +67,8 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
         )
 
     candidates, curves, choice = column.candidates, [], []
-    heats = column.heats or ((1.0, 1, (SEARCH_SEED,)),)
     left = list(range(len(candidates)))
-    for number, (share, keep, seeds) in enumerate(heats):
+    for number, (share, keep, seeds) in enumerate(column.rounds):
         members = [(k, seed) for k in left for seed in seeds]
         found = stage(
             f"heat{number}",
@@ -226,7 +225,7 @@ def _cost(trial: Trial) -> int:
     """Time steps that a trial trains on if nothing stops early: what the progress bar counts."""
     column = COLUMNS[trial.column]
     steps, left, epochs = sum(map(count_steps, load(trial.data, progress=False).train)), len(column.candidates), 0
-    for share, keep, seeds in column.heats or ((1.0, 1, (SEARCH_SEED,)),):
+    for share, keep, seeds in column.rounds:
         epochs += left * len(seeds) * trial.shortened(share).max_epochs
         left = keep
     return steps * (epochs + trial.protocol.max_epochs * len(column.seeds))

@@ -19,7 +19,7 @@ from .checks import check_sizes
 from .columns import COLUMNS, SEARCH_SEED, SPEECH_RUNGS
 from .datasets import load
 from .evaluation import Evaluation, Scorer, evaluate
-from .model import SequenceModel, music_model, recall_model, speech_model
+from .model import MODELS, SequenceModel, music_model
 from .protocol import Protocol
 from .sources import source
 from .units import UNITS
@@ -36,7 +36,7 @@ EPOCHS = {
     "speech_b": (10, 4),
 } | dict.fromkeys(RECALL := ("recall_10", "recall_30", "recall_100"), (32, 32))
 # A fixed length instead, at the end of which the rate is 0: (batch size, epochs) by data set; a batch of music has 500
-# to 2,000 steps. In probes on validation most runs overfitted from the middle on.
+# to 2,000 steps. The lengths were set by probes on validation with one seed.
 BUDGET = {
     "bach_chorales": (8, 100),
     "jsb_chorales": (8, 100),
@@ -85,9 +85,8 @@ class Trial:
     def model(self) -> SequenceModel:
         column, unit = COLUMNS[self.column], UNITS[self.unit]
         kind = source(self.data).kind
-        make = {"music": music_model, "recall": recall_model, "speech": speech_model}[kind]
         size = unit.speech_size if kind == "speech" else unit.music_size
-        model = make(self.unit, hidden_size=column.hidden or column.widen * size)
+        model = MODELS[kind](self.unit, hidden_size=column.hidden or column.widen * size)
         return (apply_variant if self.size == "same_hidden" else same_parameters)(model, self.variant)
 
     @property
@@ -196,18 +195,6 @@ FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
 FURTHER += grid(("components",), RECALL, tuple(UNITS), ALL_VARIANTS)
 FURTHER += grid(("converged",), SPEECH)
-# The contrasts of the column components (whole unit minus variant, at the same number of hidden units) over which
-# p-values are adjusted: one part of a unit each, on the three sets that are run first.
-PARTS = {
-    "gru": ("no_reset", "constant_update"),
-    "lstm": ("no_input_gate", "no_forget_gate", "no_output_gate", "no_peepholes", "no_tanh", "coupled"),
-}
-PRIMARY = [
-    ("components", data, unit, variant)
-    for data in ("jsb_chorales", "nottingham", "piano_midi")
-    for unit, parts in PARTS.items()
-    for variant in parts
-]
 
 
 def same_settings(recorded: dict, settings: dict) -> bool:

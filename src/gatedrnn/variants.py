@@ -92,18 +92,15 @@ def constraint(model, dtype: torch.dtype, device: torch.device) -> tuple[Tensor,
     """
     size = sum(math.prod(shape) for shape in model.shapes.values())
     scale, shift, source = torch.ones(1, size), torch.zeros(1, size), torch.arange(size)[None]
-    H, gates = model.hidden_size, model.gates
     views = [model.parts(vector) for vector in (scale, shift, source)]  # what is written to them lands in the vectors
     for gate, how in model.held:
-        place = gates.index(gate)
-        block = slice(place * H, (place + 1) * H)
+        block = model.block(gate)
         for letter in BLOCKS[how]:
             if letter not in views[0] or (letter == "V" and gate not in UNITS[model.unit].peepholes):
                 continue
             views[0][letter][..., block] = -1.0 if how == "complement" else 0.0
             if how == "complement":
-                other = gates.index("f")
-                views[2][letter][..., block] = views[2][letter][..., other * H : (other + 1) * H]
+                views[2][letter][..., block] = views[2][letter][..., model.block("f")]
             elif letter == "b" and how == "one":
                 views[1][letter][..., block] = OPEN
     tied = bool((scale < 0).any())
@@ -143,8 +140,7 @@ def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Genera
     if start == "modern":
         for gate, bias in (("f", 1.0), ("z", -1.0)):
             if gate in model.gates:
-                place = model.gates.index(gate)
-                weights["b"][place * H : (place + 1) * H] = bias
+                weights["b"][model.block(gate)] = bias
     return weights
 
 
