@@ -21,10 +21,3 @@ def test_a_figure_is_shown_in_the_mode_of_the_page(tmp_path, root):
     for tag in (light, dark):
         assert 'alt="a line"' in tag and 'width="576"' in tag and 'height="288"' in tag
     assert "#E4E4E4" in (tmp_path / "out" / "_images" / "one-dark.svg").read_text()
-
-
-def test_the_picture_of_the_landing_page_is_what_the_script_draws(root, load_script):
-    script = load_script("scripts/make_pictures.py")
-    static = root / "book" / "_static"
-    assert (static / "three_units.svg").read_text() == script.picture()
-    assert (static / "three_units-dark.svg").read_text() == script.dark_svg(script.picture())

@@ -1,4 +1,4 @@
-"""Sphinx extension: the landing page's directives `{continuations}`, `{verdicts}` and `{citation}`.
+"""Sphinx extension: the landing page's directives `{continuations}`, `{verdicts}`, `{units}` and `{citation}`.
 
 All are made when the book is built: what is heard from the networks whose parameters are kept with the records, the
 verdicts from the records of finished runs, the citation from CITATION.cff.
@@ -14,6 +14,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from gatedrnn import claims, comparison, panels
+from gatedrnn.diagrams import cell_diagram
 from gatedrnn.files import DataError, read_npz
 from gatedrnn.panels.answers import strip as listed
 from gatedrnn.units import UNITS
@@ -119,6 +120,24 @@ class Verdicts(SphinxDirective):
         return [nodes.raw("", strip(folder), format="html")]
 
 
+class Units(SphinxDirective):
+    """The diagrams of the three units at one scale, below each other on a phone; the content is the caption."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Build the figure."""
+        drawn = ""
+        for name, unit in UNITS.items():
+            diagram = cell_diagram(name, equations=False)
+            wide = round(diagram.size[0])
+            title = unit.title + " unit" * (name == "tanh")
+            drawn += f'<div style="flex: {wide} 1 {wide // 3}px; max-width: {wide}px">{title}{diagram.svg}</div>'
+        figure = nodes.figure("", nodes.raw("", f'<div class="units">{drawn}</div>', format="html"))
+        figure += nodes.caption("", "", *self.parse_inline(" ".join(self.content), lineno=self.lineno)[0])
+        return [figure]
+
+
 class Citation(SphinxDirective):
     """How to cite the book, as BibTeX."""
 
@@ -141,5 +160,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("continuations", Continuations)
     app.add_directive("verdicts", Verdicts)
+    app.add_directive("units", Units)
     app.add_directive("citation", Citation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
