@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
 
 from gatedrnn import datasets
 from gatedrnn.datasets import Dataset
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 body = pytest.importorskip("body")
+captions = pytest.importorskip("captions")
 formulas = pytest.importorskip("formulas")
 landing = pytest.importorskip("landing")
 page = pytest.importorskip("page")
@@ -78,6 +81,17 @@ def test_numbers_stand_to_the_right_with_a_true_minus():
     assert [header["scope"] for header in tree.find_all("th")] == ["col", "col", "row"]
     assert all(header.get_text() for header in tree.find_all("th"))
     assert tree.select_one("div.scroll > table:not([border])") is not None
+
+
+def test_a_table_gets_the_caption_of_its_cell():
+    document = new_document("page")
+    cell = nodes.container(cell_metadata={"caption": "Nats & more"})
+    cell += nodes.raw("", "<p>x</p>", format="html")
+    cell += nodes.raw("", '<table border="1"><tr><td>1</td></tr></table>', format="html")
+    document += [cell, nodes.container(cell_metadata={}), nodes.container()]
+    captions.TableCaptions(document).apply()
+    assert cell[0].astext() == "<p>x</p>"
+    assert cell[1].astext().startswith('<table border="1"><caption>Nats &amp; more</caption><tr>')
 
 
 def test_formulas_become_mathml():
