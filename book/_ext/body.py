@@ -19,9 +19,9 @@ def name_of(cell: Tag) -> str:
     caption = cell.select_one(".caption-number")
     if caption is not None:
         return caption.get_text().strip().rstrip(".")
-    lines = [line.strip() for line in cell.select_one("pre").get_text().splitlines()]
+    lines = [line.strip().removeprefix("#").strip() for line in cell.select_one("pre").get_text().splitlines()]
     line = next(filter(None, lines), "")
-    return line.removeprefix("#").strip() if len(line) <= 60 else line[:59].rsplit(" ", 1)[0] + " …"
+    return line if len(line) <= 60 else line[:59].rsplit(" ", 1)[0] + " …"
 
 
 def name_toggles(soup: BeautifulSoup) -> None:
@@ -82,7 +82,7 @@ def set_table(table: Tag) -> None:
     head = table.thead.find_all("tr") if table.thead else []
     body = [row for part in table.find_all("tbody") for row in part.find_all("tr")]
     for header in table.find_all("th"):
-        if not header.get_text(strip=True) and header.find(True) is None:
+        if not header.get_text(strip=True) and header.find("img") is None:
             header.name = "td"
         else:
             header["scope"] = "col" if header.find_parent("thead") else "row"
