@@ -37,8 +37,7 @@
     if (!target) return null;
     if (target.matches("dt")) return `<strong>${target.textContent.replace("#", "")}</strong> ${target.nextElementSibling.innerHTML}`;
     if (target.matches(".math, .exercise")) return target.innerHTML;
-    target = target.closest("figure") || target.querySelector("figure");
-    return target && target.innerHTML;
+    return (target.closest("figure") || target.querySelector("figure, table"))?.outerHTML;
   };
 
   const contentOf = async (link) => {
@@ -72,11 +71,12 @@
     for (const tag of box.querySelectorAll("[id]")) tag.removeAttribute("id");
     for (const tag of box.querySelectorAll("a")) tag.replaceWith(...(tag.matches(".headerlink") ? [] : tag.childNodes));
     box.hidden = false;
+    // Within the page, not the window: a focus that scrolls must not leave its preview behind.
     const at = link.getBoundingClientRect();
     const size = box.getBoundingClientRect();
     const below = at.bottom + 8;
     box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - size.width - 12))}px`;
-    box.style.top = `${below + size.height < innerHeight ? below : Math.max(8, at.top - size.height - 8)}px`;
+    box.style.top = `${scrollY + (below + size.height < innerHeight ? below : Math.max(8, at.top - size.height - 8))}px`;
     link.setAttribute("aria-describedby", "preview");
   };
 
@@ -98,7 +98,6 @@
   });
   article.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  document.addEventListener("scroll", hide, { passive: true });
 
   /* Printing: light colours, answers open; afterwards everything as it was. */
   let before;

@@ -1,10 +1,15 @@
-"""What every test in a browser shares: two sizes of a screen, and pages that are watched."""
+"""What every test in a browser shares: the pages, two sizes of a screen, and how a page is watched."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import yaml
 from playwright.sync_api import Browser, Page
 
+TOC = yaml.safe_load((Path(__file__).resolve().parents[2] / "_toc.yml").read_text(encoding="utf8"))
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+CHAPTERS = [name for name in PAGES if name.startswith("notebooks/0")]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
-from browsing import DESK, PHONE, watched
+from browsing import DESK, PAGES, PHONE, watched
 from playwright.sync_api import Browser
 
-TOC = yaml.safe_load((Path(__file__).resolve().parents[2] / "_toc.yml").read_text(encoding="utf8"))
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 # A page with the scripts, styles and pictures that it loads, in bytes; sounds are loaded when they are played.
 HEAVIEST = 2_000_000
 SLOWEST = (
@@ -25,6 +22,10 @@ UNSET = """[...document.querySelectorAll('span.math, div.math')].filter(m => {
 }).map(m => m.textContent)"""
 HIDDEN = """[...document.querySelectorAll('figcaption')].filter(
     caption => getComputedStyle(caption).display == 'none').map(caption => caption.textContent)"""
+# Figures are drawings, one for each mode; the table of a cell says what it is.
+BITMAPS = "[...document.querySelectorAll('article img:not(.only-light, .only-dark)')].map(img => img.src)"
+UNNAMED = """[...document.querySelectorAll('article .cell_output table')].filter(
+    table => !table.caption).map(table => table.textContent.slice(0, 60))"""
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 IDS = "[...document.querySelectorAll('[id]')].map(tag => tag.id)"
 # With preload axe-core asks for the style sheets anew, which a page on a disk may not.
@@ -40,6 +41,8 @@ class Seen:
     seconds: float
     unset: list[str]
     hidden: list[str]
+    bitmaps: list[str]
+    unnamed: list[str]
     ids: list[str]
     wider: dict[str, int]
     violations: dict[str, list]
@@ -60,6 +63,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str)
         files = {Path(urllib.request.url2pathname(address)) for address in loaded}
         heading, hidden = page.locator("h1").first.inner_text(), page.evaluate(HIDDEN)
         unset, ids = page.evaluate(UNSET), page.evaluate(IDS)
+        bitmaps, unnamed = page.evaluate(BITMAPS), page.evaluate(UNNAMED)
         wider, violations = {"desktop": page.evaluate(WIDER)}, {}
         page.evaluate("document.querySelectorAll('details').forEach(details => (details.open = true))")
         page.add_style_tag(content="* { transition: none !important }")  # a colour on its way is no colour of ours
@@ -70,7 +74,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, book: Path, axe: str)
         page.set_viewport_size(PHONE)
         wider["phone"] = page.evaluate(WIDER)
     sizes = {file.name: file.stat().st_size for file in files if file.suffix != ".mp3"}
-    return Seen(heading, sizes, seconds, unset, hidden, ids, wider, violations, problems)
+    return Seen(heading, sizes, seconds, unset, hidden, bitmaps, unnamed, ids, wider, violations, problems)
 
 
 def test_opens_without_an_error(seen: Seen):
@@ -83,6 +87,10 @@ def test_every_formula_is_set(seen: Seen):
 
 def test_every_figure_shows_its_caption(seen: Seen):
     assert seen.hidden == []
+
+
+def test_every_figure_is_a_drawing_and_every_table_of_a_cell_has_a_caption(seen: Seen):
+    assert seen.bitmaps == [] and seen.unnamed == []
 
 
 def test_weight(seen: Seen):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from browsing import PHONE
+from browsing import CHAPTERS, DESK, PHONE
 from playwright.sync_api import Page
 
 CHAPTER = "notebooks/02_lstm_cell"
@@ -19,19 +19,25 @@ def test_headings_step_down_on_a_phone(new_page: Callable[..., Page], url: Calla
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
 
 
-@pytest.mark.skip(reason="the preview works by hand; on the chapter as it now is the first link is not reached in time")
-def test_a_term_and_an_equation_show_a_preview(page: Page, url: Callable[[str], str]):
-    page.goto(url(CHAPTER))
-    page.locator("article a:has(.std-term)").first.hover()
-    page.locator(".preview:visible strong").wait_for()
-    page.keyboard.press("Escape")
-    assert page.locator(".preview:visible").count() == 0
-    # the chapter's first such link stands in a quiz, hidden until an answer is chosen
-    equation = page.locator("article p a[href^='#equation-']:visible").first
-    equation.scroll_into_view_if_needed()
-    page.wait_for_timeout(200)
-    equation.hover()
-    page.locator(".preview:visible math").first.wait_for()
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_term_and_an_equation_show_a_preview(page: Page, url: Callable[[str], str], name: str):
+    page.goto(url(name))
+    shown = 0
+    for links, content in (("a:has(.std-term)", "strong"), ("a[href*='#equation-']", "math")):
+        for link in page.locator(f"article {links}:visible").all()[:1]:
+            for reach in (link.hover, lambda link=link: (page.keyboard.press("Tab"), link.focus())):
+                page.evaluate("scrollTo(0, 0)")  # so that reaching the link scrolls, with the preview on its way
+                reach()
+                preview = page.locator(f".preview:visible:has({content})")
+                preview.wait_for()
+                page.wait_for_timeout(300)
+                top, size = link.bounding_box()["y"], preview.bounding_box()
+                assert 0 <= size["y"] < 900 and size["y"] - 60 < top and top < size["y"] + size["height"] + 60
+                page.keyboard.press("Escape")
+                assert page.locator(".preview:visible").count() == 0
+                page.mouse.move(1, 1)
+                shown += 1
+    assert shown >= 2
 
 
 def test_what_scrolls_can_be_reached(new_page: Callable[..., Page], url: Callable[[str], str]):
@@ -77,6 +83,59 @@ def test_print_is_light_complete_and_numbered(new_page: Callable[..., Page], url
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.locator("article details.dropdown[open]").count() == 0
+
+
+@pytest.mark.parametrize(("width", "beside"), [(1280, True), (1000, False), (390, False)])
+def test_an_aside_stands_in_the_margin_where_there_is_one(
+    new_page: Callable[..., Page], url: Callable[[str], str], width: int, beside: bool
+):
+    page = new_page(viewport={"width": width, "height": 900})
+    page.goto(url("notebooks/05_experiments"))
+    note = page.locator("aside.margin").first
+    note.scroll_into_view_if_needed()
+    text, own = page.locator("article section > p").first.bounding_box(), note.bounding_box()
+    assert (own["x"] > text["x"] + text["width"]) == beside and own["x"] + own["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("viewport", "columns"), [(DESK, 2), (PHONE, 1)], ids=["desk", "phone"])
+def test_answers_with_a_sentence_have_room_for_it(
+    new_page: Callable[..., Page], url: Callable[[str], str], viewport: dict, columns: int
+):
+    page = new_page(viewport=viewport)
+    page.goto(url("notebooks/06_results"))
+    answers = page.locator(".verdicts.said li")
+    assert len({answer.bounding_box()["x"] for answer in answers.all()}) == columns
+    gaps = "all => all.map(b => b.nextElementSibling.offsetTop - b.offsetTop - b.offsetHeight)"
+    assert max(page.locator(".verdicts.said b").evaluate_all(gaps)) < 20
+
+
+def test_a_wide_table_leaves_its_caption_in_sight(new_page: Callable[..., Page], url: Callable[[str], str]):
+    page = new_page(viewport=PHONE)
+    page.goto(url("notebooks/appendix_reproduction"))
+    edges = page.locator("article caption:visible").evaluate_all(
+        "all => all.map(caption => { const r = document.createRange(); r.selectNodeContents(caption);"
+        " return r.getBoundingClientRect().right; })"
+    )
+    assert edges and max(edges) <= PHONE["width"]
+
+
+def test_figures_have_no_frame_in_the_dark(new_page: Callable[..., Page], url: Callable[[str], str]):
+    page = new_page(color_scheme="dark")
+    page.goto(url(CHAPTER))
+    looks = "all => [...new Set(all.map(e => getComputedStyle(e).padding + getComputedStyle(e).backgroundColor))]"
+    assert page.locator("article img.only-dark").evaluate_all(looks) == ["0pxrgba(0, 0, 0, 0)"]
+
+
+@pytest.mark.parametrize(("viewport", "columns"), [(DESK, 3), (PHONE, 1)], ids=["desk", "phone"])
+def test_the_three_units_stand_side_by_side_or_below_each_other(
+    new_page: Callable[..., Page], url: Callable[[str], str], viewport: dict, columns: int
+):
+    page = new_page(viewport=viewport)
+    page.goto(url("index"))
+    boxes = [box.bounding_box() for box in page.locator(".units > div").all()]
+    assert len(boxes) == 3 and len({round(box["y"] + box["height"]) for box in boxes}) == 4 - columns
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"] for box in boxes)
 
 
 def test_the_landing_page_introduces_itself(page: Page, url: Callable[[str], str]):
