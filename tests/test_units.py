@@ -11,7 +11,7 @@ from gatedrnn.cells import CELLS
 from gatedrnn.units import SYMBOLS, UNITS, check_unit
 
 D, H, B = 4, 3, 5
-NAMES = {symbol: name for name, symbol in SYMBOLS.items()} | {"x_t": "x", "h_{t-1}": "h_before", "c_{t-1}": "c_before"}
+NAMES = {symbol: name for name, symbol in SYMBOLS.items()} | {"x_t": "x", "h_{t-1}": "h_prev", "c_{t-1}": "c_prev"}
 ANY_SYMBOL = re.compile("|".join(map(re.escape, NAMES)))
 
 
@@ -19,13 +19,13 @@ def python_of(tex: str) -> str:
     """The right side of an equation, as an expression over rows: W x becomes x @ W."""
     tex = ANY_SYMBOL.sub(lambda found: NAMES[found[0]], tex)
     tex = re.sub(r"(U\w*)\\,\(([^()]*)\)", r"(\2) @ \1", tex)  # U (r * h)
-    tex = re.sub(r"([WU]\w*) (x|h_before)", r"\2 @ \1", tex)
+    tex = re.sub(r"([WU]\w*) (x|h_prev)", r"\2 @ \1", tex)
     return tex.replace(r"\sigma", "sigmoid").replace(r"\tanh", "tanh").replace(r"\odot", "*")
 
 
 def printed(unit, cell, x, state, **options) -> dict:
     """Every part by the printed equations, each from those above it."""
-    known = dict(cell.named_parameters()) | {f"{name}_before": s for name, s in zip(unit.state, state, strict=True)}
+    known = dict(cell.named_parameters()) | {f"{name}_prev": s for name, s in zip(unit.state, state, strict=True)}
     known |= {"x": x, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
     for part in unit.parts:
         left, right = unit.equation(part, **options).split(" = ", 1)
@@ -53,7 +53,7 @@ def test_the_printed_equations_are_what_the_cells_compute(name, peepholes):
 
 def test_exchanging_z_and_1_minus_z_in_the_text_would_be_seen():
     text = UNITS["gru"].equation("h")
-    assert python_of(text) == "h = (1 - z) * h_before + z * h_tilde"
+    assert python_of(text) == "h = (1 - z) * h_prev + z * h_tilde"
 
 
 def test_peepholes_are_in_the_equations_of_the_lstms_gates_only():

@@ -155,18 +155,18 @@ def gru_forward(a, U, h, rh):
         for t in range(T):
             product(h[p, t], U_zr, s_zr)
             for i in rows:
-                zr, r, s, h_old, rh_i = a[p, t, i, : 2 * H], a[p, t, i, H : 2 * H], s_zr[i], h[p, t, i], rh[p, t, i]
+                zr, r, s, h_prev, rh_i = a[p, t, i, : 2 * H], a[p, t, i, H : 2 * H], s_zr[i], h[p, t, i], rh[p, t, i]
                 for j in range(2 * H):
                     zr[j] = sigmoid(zr[j] + s[j])
                 for j in range(H):
-                    rh_i[j] = r[j] * h_old[j]
+                    rh_i[j] = r[j] * h_prev[j]
             product(rh[p, t], U_h, s_h)
             for i in rows:
                 z, _, h_tilde = gates3(a[p, t, i])
-                s, h_old, h_new = s_h[i], h[p, t, i], h[p, t + 1, i]
+                s, h_prev, h_new = s_h[i], h[p, t, i], h[p, t + 1, i]
                 for j in range(H):
                     h_tilde[j] = tanh(h_tilde[j] + s[j])
-                    h_new[j] = h_old[j] + z[j] * (h_tilde[j] - h_old[j])
+                    h_new[j] = h_prev[j] + z[j] * (h_tilde[j] - h_prev[j])
 
 
 @compiled
@@ -179,19 +179,19 @@ def gru_backward(grad, a, h, U, da, dh):
         for t in range(T - 1, -1, -1):
             for i in rows:
                 z, _, h_tilde = gates3(a[p, t, i])
-                h_old, g_i, dh_i, dz, dh_tilde = h[p, t, i], grad[p, t, i], dh[p, i], d_zr[i, :H], d_h[i]
+                h_prev, g_i, dh_i, dz, dh_tilde = h[p, t, i], grad[p, t, i], dh[p, i], d_zr[i, :H], d_h[i]
                 for j in range(H):
                     g = dh_i[j] + g_i[j]
                     gz = g * z[j]
-                    dz[j] = (gz - gz * z[j]) * (h_tilde[j] - h_old[j])
+                    dz[j] = (gz - gz * z[j]) * (h_tilde[j] - h_prev[j])
                     dh_tilde[j] = gz - gz * h_tilde[j] * h_tilde[j]
                     dh_i[j] = g - gz
             product(d_h, U_hT, drh)
             for i in rows:
-                r, h_old, drh_i, dr, dh_i = a[p, t, i, H : 2 * H], h[p, t, i], drh[i], d_zr[i, H:], dh[p, i]
+                r, h_prev, drh_i, dr, dh_i = a[p, t, i, H : 2 * H], h[p, t, i], drh[i], d_zr[i, H:], dh[p, i]
                 for j in range(H):
                     g = drh_i[j] * r[j]
-                    dr[j] = (g - g * r[j]) * h_old[j]
+                    dr[j] = (g - g * r[j]) * h_prev[j]
                     dh_i[j] += g
             product(d_zr, U_zrT, s)
             for i in rows:
@@ -217,13 +217,13 @@ def gru_after_forward(a, U, b_U, h, Uh):
             for i in rows:
                 zr, s_zr, s_h, b = a[p, t, i, : 2 * H], s[i], s[i, 2 * H :], b_U[p]
                 z, r, h_tilde = gates3(a[p, t, i])
-                Uh_i, h_old, h_new = Uh[p, t, i], h[p, t, i], h[p, t + 1, i]
+                Uh_i, h_prev, h_new = Uh[p, t, i], h[p, t, i], h[p, t + 1, i]
                 for j in range(2 * H):
                     zr[j] = sigmoid(zr[j] + s_zr[j])
                 for j in range(H):
                     Uh_i[j] = s_h[j] + b[j]
                     h_tilde[j] = tanh(h_tilde[j] + r[j] * Uh_i[j])
-                    h_new[j] = h_old[j] + z[j] * (h_tilde[j] - h_old[j])
+                    h_new[j] = h_prev[j] + z[j] * (h_tilde[j] - h_prev[j])
 
 
 @compiled
@@ -235,11 +235,11 @@ def gru_after_backward(grad, a, Uh, h, U, da, dh):
         for t in range(T - 1, -1, -1):
             for i in rows:
                 (z, r, h_tilde), (dz, dr, dUh) = gates3(a[p, t, i]), gates3(d[i])
-                Uh_i, h_old, g_i, dh_i, da_h = Uh[p, t, i], h[p, t, i], grad[p, t, i], dh[p, i], da[p, t, i, 2 * H :]
+                Uh_i, h_prev, g_i, dh_i, da_h = Uh[p, t, i], h[p, t, i], grad[p, t, i], dh[p, i], da[p, t, i, 2 * H :]
                 for j in range(H):
                     g = dh_i[j] + g_i[j]
                     gz = g * z[j]
-                    dz[j] = (gz - gz * z[j]) * (h_tilde[j] - h_old[j])
+                    dz[j] = (gz - gz * z[j]) * (h_tilde[j] - h_prev[j])
                     dh_i[j] = g - gz
                     da_h[j] = gz - gz * h_tilde[j] * h_tilde[j]
                     dUh[j] = da_h[j] * r[j]
@@ -265,16 +265,16 @@ def lstm_forward(a, U, V, c, h, squash):
         for t in range(T):
             product(h[p, t], U[p], s)
             for i in rows:
-                a_i, s_i, c_old, c_new, h_new = a[p, t, i], s[i], c[p, t, i], c[p, t + 1, i], h[p, t + 1, i]
+                a_i, s_i, c_prev, c_new, h_new = a[p, t, i], s[i], c[p, t, i], c[p, t + 1, i], h[p, t + 1, i]
                 o, i_, f, c_tilde = gates4(a_i)
                 for j in range(G):
                     a_i[j] += s_i[j]
                 for j in range(H):
-                    i_[j] = sigmoid(i_[j] + V_i[j] * c_old[j])
-                    f[j] = sigmoid(f[j] + V_f[j] * c_old[j])
+                    i_[j] = sigmoid(i_[j] + V_i[j] * c_prev[j])
+                    f[j] = sigmoid(f[j] + V_f[j] * c_prev[j])
                     c_tilde[j] = tanh(c_tilde[j])
                 for j in range(H):
-                    c_new[j] = f[j] * c_old[j] + i_[j] * c_tilde[j]
+                    c_new[j] = f[j] * c_prev[j] + i_[j] * c_tilde[j]
                     o[j] = sigmoid(o[j] + V_o[j] * c_new[j])
                     h_new[j] = o[j] * (tanh(c_new[j]) if squash is not None else c_new[j])
 
@@ -288,7 +288,7 @@ def lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da, dh, dc, dV, db):
         for t in range(T - 1, -1, -1):
             for i in rows:
                 (o, i_, f, c_tilde), (do, di, df, dc_tilde) = gates4(a[p, t, i]), gates4(da[p, t, i])
-                c_old, c_new, dh_i, dc_i = c[p, t, i], c[p, t + 1, i], dh[p, i], dc[p, i]
+                c_prev, c_new, dh_i, dc_i = c[p, t, i], c[p, t + 1, i], dh[p, i], dc[p, i]
                 gh_i = grad_h[p, t, i]
                 if grad_c is not None:
                     gc_i = grad_c[p, t, i]
@@ -301,13 +301,13 @@ def lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da, dh, dc, dV, db):
                     gc = dc_i[j] + do[j] * V_o[j] + (g - g * out * out if squash is not None else g)
                     gi, gf = gc * i_[j], gc * f[j]
                     di[j] = (gi - gi * i_[j]) * c_tilde[j]
-                    df[j] = (gf - gf * f[j]) * c_old[j]
+                    df[j] = (gf - gf * f[j]) * c_prev[j]
                     dc_tilde[j] = gi - gi * c_tilde[j] * c_tilde[j]
                     dc_i[j] = gf + di[j] * V_i[j] + df[j] * V_f[j]
                 for j in range(H):
                     dV_o[j] += do[j] * c_new[j]
-                    dV_i[j] += di[j] * c_old[j]
-                    dV_f[j] += df[j] * c_old[j]
+                    dV_i[j] += di[j] * c_prev[j]
+                    dV_f[j] += df[j] * c_prev[j]
                 da_i = da[p, t, i]
                 for j in range(4 * H):
                     db_p[j] += da_i[j]
