@@ -59,6 +59,20 @@ def test_folded_code_says_what_it_is(page: Page, url: Callable[[str], str]):
     assert summary.inner_text().strip().startswith("Hide code: ")
 
 
+def test_a_mark_unfolds_the_check_that_it_leads_to(page: Page, url: Callable[[str], str]):
+    page.goto(url(CHAPTER))
+    mark = page.locator("sup.checked > a").first
+    assert mark.get_attribute("aria-label") in ("checked below", "checked above")
+    check = page.locator(f'[id="{mark.get_attribute("href").removeprefix("#")}"]')
+    assert "# Checked" in check.text_content() and not check.is_visible()
+    mark.click()
+    check.wait_for(state="visible")
+    page.goto(page.url)  # an address with the anchor opens the check as well
+    check.wait_for(state="visible")
+    page.emulate_media(media="print")
+    assert page.locator("sup.checked:visible").count() == 0
+
+
 def test_search_from_a_file_shows_excerpts(page: Page, url: Callable[[str], str]):
     page.goto(url("search") + "?q=forget+gate")
     page.locator("#search-results li p.context").first.wait_for()
