@@ -138,8 +138,12 @@ def test_verdicts_come_from_the_records(ledger, found):
 
 def test_a_witness_is_shown_in_words(ledger):
     assert ledger.witness("tests/test_cells.py::test_gru_limits") == "gru limits (test_cells)"
-    assert ledger.witness("notebooks/08_use_it#c8-run-checked") == "cell c8-run-checked"
-    assert ledger.witness("notebooks/03_gru_cell: (taus > 1).all()") == "`(taus > 1).all()`"
+    label = "notebooks/08_use_it#c8-run-checked"
+    assert ledger.witness(label) == f"{{ref}}`cell c8-run-checked <{label}>`"
+    said = ledger.witness("notebooks/03_gru_cell: np.abs(gap).max() < 0.1")
+    assert said == "`np.abs(gap).max() < 0.1` ({ref}`cell <notebooks/03_gru_cell#c3-024>`)"
+    with pytest.raises(ValueError, match="no cell of notebooks/03_gru_cell asserts"):
+        ledger.witness("notebooks/03_gru_cell: pigs == birds")
 
 
 def test_every_verdict_can_be_written(ledger, found):

@@ -3,6 +3,7 @@
 A verdict that rests on records is computed from them when the book is built.
 """
 
+import json
 from pathlib import Path
 
 import yaml
@@ -58,19 +59,30 @@ def recorded(column: str, found: comparison.Found) -> str:
     return "recorded" if there == len(declared) else f"being measured: {there} of {len(declared)} trials recorded"
 
 
+def cell_with(page: str, words: str) -> str:
+    """The id of the first cell of a notebook that asserts these words. Raises ValueError if none does."""
+    for cell in json.loads((ROOT / f"{page}.ipynb").read_text(encoding="utf8"))["cells"]:
+        lines = "".join(cell["source"]).splitlines()
+        if any(line.lstrip().startswith("assert ") and words in line for line in lines):
+            return cell["id"]
+    raise ValueError(f"claims.yml: no cell of {page} asserts {words!r}")
+
+
 def witness(target: str) -> str:
-    """A test or a cell in words that can be broken over lines.
+    """A test in words that can be broken over lines, or a cell with the label that `checked.py` gives it.
 
     >>> witness("tests/test_cells.py::test_gru_limits")
     'gru limits (test_cells)'
-    >>> witness("notebooks/03_gru_cell: (taus > 1).all()")
-    '`(taus > 1).all()`'
+    >>> witness("notebooks/08_use_it#c8-run-checked")
+    '{ref}`cell c8-run-checked <notebooks/08_use_it#c8-run-checked>`'
     """
     file, _, test = target.partition("::")
     if test:
         return f"{test.removeprefix('test_').replace('_', ' ')} ({Path(file).stem})"
     page, _, words = target.partition(": ")
-    return f"`{words}`" if words else f"cell {page.partition('#')[2]}"
+    if not words:
+        return f"{{ref}}`cell {page.partition('#')[2]} <{page}>`"
+    return f"`{words}` ({{ref}}`cell <{page}#{cell_with(page, words)}>`)"
 
 
 def markdown(topics: dict[str, list[dict]], found: comparison.Found) -> str:
