@@ -110,14 +110,26 @@ def test_a_quiz_opens_as_one(notebook: nbformat.NotebookNode):
     assert not re.findall(r"(?m)^```\{quiz\}.*`.*$", markdown(notebook)), "code in the first line ends the fence"
 
 
-def test_glued_values_exist(notebook: nbformat.NotebookNode):
-    used = set(re.findall(r"\{glue(?::\w+)?\}`([^`:]+)", markdown(notebook)))
-    stored = {
+def glued(notebook: nbformat.NotebookNode) -> dict[str, dict]:
+    """What the cells of a notebook give to its sentences: name -> data."""
+    return {
         output.metadata.scrapbook.name: output.data
         for cell in code_cells(notebook)
         for output in cell.outputs
         if "scrapbook" in output.get("metadata", {})
     }
+
+
+def test_values_of_other_chapters_exist(notebook: nbformat.NotebookNode):
+    """In `NOTEBOOK.ipynb::NAME:FORMAT`, which needs its format: without one the name would be taken for it."""
+    for name, value in re.findall(r"\{glue:text\}`(\w+)\.ipynb::([^`]+)`", markdown(notebook)):
+        key, _, form = value.partition(":")
+        assert form and key in glued(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)), value
+
+
+def test_glued_values_exist(notebook: nbformat.NotebookNode):
+    used = set(re.findall(r"\{glue(?::\w+)?\}`([^`:]+)(?=`|:[^:])", markdown(notebook)))
+    stored = glued(notebook)
     names = {name for name, data in stored.items() if any(str(value).startswith("np.") for value in data.values())}
     assert not names, "the page cannot format NumPy's numbers: glue float(...) or int(...)"
     stored = stored.keys()
@@ -151,6 +163,17 @@ def test_minutes_agree_with_the_landing_page_and_the_readme(path: Path, notebook
         rf"notebooks/{path.stem}>`(.*?)\*(\d+) minutes\*", (ROOT / "index.md").read_text("utf8"), re.DOTALL
     )
     assert card[1] == minutes, card
+
+
+def test_a_mark_leads_to_a_cell_that_asserts(notebook: nbformat.NotebookNode):
+    """`{checked}` means the nearest cell below or above that begins with `# Checked` (book/_ext/checked.py)."""
+    checks = [n for n, cell in enumerate(notebook.cells) if cell.source.startswith("# Checked")]
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            for where in re.findall(r"\{checked\}`(\w+)`", cell.source):
+                near = min(n for n in checks if n > place) if where == "below" else max(n for n in checks if n < place)
+                assert re.search(r"(?m)^\s*assert ", notebook.cells[near].source), cell.source
+                assert FOLDED & set(notebook.cells[near].metadata.tags)
 
 
 # What a reader of a lesson meets before its quiz. Evidence is folded, or has an appendix; neither counts.
@@ -188,6 +211,17 @@ def lesson_size(notebook: nbformat.NotebookNode) -> Counter[str]:
         size["asserts"] += sum(line.lstrip().startswith("assert") for line in lines)
         size["glue"] += sum("glue(" in line for line in lines)
     return size
+
+
+@chapters_only
+def test_the_minutes_are_counted(notebook: nbformat.NotebookNode):
+    """For a first reading: 130 words or 5 lines of code a minute, 2 for a group of equations, 10 for the quiz."""
+    size = lesson_size(notebook)
+    lesson = re.split(r"(?m)^## Quiz", markdown(notebook), maxsplit=1)[0]
+    groups = len(re.findall(r"(?m)^\$\$", lesson)) // 2
+    counted = size["words"] / 130 + size["lines"] / 5 + 2 * groups + 10
+    said = int(re.search(r"(\d+) minutes", "\n".join(cell.source for cell in notebook.cells[:4]))[1])
+    assert abs(said - counted) <= 5, f"{counted:.0f} minutes by counting"
 
 
 def test_a_lesson_keeps_its_budget(notebook: nbformat.NotebookNode):
