@@ -56,6 +56,7 @@ def test_a_mark_leads_into_the_nearest_check_on_its_side(build):
         target = page.find(id=mark["href"][1:])
         assert target.find_parent("details") is not None, "a browser unfolds only what lies inside"
         assert target.get_text().strip().startswith("# Checked")
+    assert len([script for script in page.find_all("script") if "hashchange" in script.text]) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ from sphinx.util.docutils import SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
 FIRST_WORDS = "# Checked"  # of a cell that holds the evidence for the text around it
+# Most browsers open what a link leads into; this is for those that do not.
+UNFOLD = """["load", "hashchange"].forEach((event) => addEventListener(event, () =>
+document.querySelector(":target")?.closest("details")?.setAttribute("open", "")))"""
 LOG = logging.getLogger(__name__)
 
 
@@ -83,9 +86,16 @@ def visit_mark(translator: HTML5Translator, mark: Mark) -> None:
     raise nodes.SkipNode
 
 
+def on_page(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Add the script to a page with a mark."""
+    if 'class="checked"' in context.get("body", ""):
+        app.add_js_file(None, body=UNFOLD)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the walk."""
     app.add_node(Mark, html=(visit_mark, None))
     app.add_role("checked", Checked())
     app.add_transform(Lead)
+    app.connect("html-page-context", on_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-/* Previews of terms, equations and figures; keyboard access to what scrolls; unfolding; printing. No page depends on it. */
+/* Previews of terms, equations and figures; keyboard access to what scrolls; printing. No page depends on it. */
 (() => {
   "use strict";
   const root = new URL(document.documentElement.dataset.content_root || "./", location.href);
@@ -98,11 +98,6 @@
   });
   article.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-
-  /* What is folded opens when a link leads into it, also in browsers that leave this to the page. */
-  const unfold = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
-  addEventListener("hashchange", unfold);
-  unfold();
 
   /* Printing: light colours, answers open; afterwards everything as it was. */
   let before;
