@@ -4,11 +4,14 @@ One gesture for everything folded (`<details>`, with a name), tables that scroll
 as numbers, ids that occur once. Works on the text alone: what the theme puts around it is the business of `page.py`.
 """
 
+import json
 import re
 
 from bs4 import BeautifulSoup, Tag
 from docutils import nodes
 from sphinx.application import Sphinx
+
+from gatedrnn.panels.words import number
 
 NUMBER = re.compile(r"[−+±-]?\s?[\d,.]+(e[-−+]?\d+)?\s?%?(\s?±\s?[\d.]+)?|[-–—−]|nan|inf|")
 MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
@@ -111,12 +114,24 @@ def set_tables(soup: BeautifulSoup) -> None:
         box["data-name"] = caption.get_text(" ", strip=True).rstrip("#").strip() if caption else "Table"
 
 
+def say_settings(soup: BeautifulSoup) -> None:
+    """Say in words what the controls of a panel begin with: without a script there are none."""
+    for panel in soup.select("div.panel"):
+        data = json.loads(panel.find("script").string)
+        if "controls" not in data:
+            continue
+        chosen = {c["label"]: c["options"][k] for c, k in zip(data["controls"], data["start"], strict=True)}
+        line = soup.new_tag("p", attrs={"class": "setting"})
+        line.string = "; ".join(f"{key}: {at if isinstance(at, str) else number(at)}" for key, at in chosen.items())
+        panel.select_one(".panel-body").insert_before(line)
+
+
 def finish(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Finish the text of a page."""
     if doctree is None:
         return
     soup = BeautifulSoup(context["body"], "html.parser")
-    for step in (name_toggles, unfold_by_details, drop_repeated_ids, drop_broken_roles, set_tables):
+    for step in (name_toggles, unfold_by_details, drop_repeated_ids, drop_broken_roles, set_tables, say_settings):
         step(soup)
     context["body"] = str(soup)
     context["soup"] = soup  # for previews.py: a chapter takes a second to parse

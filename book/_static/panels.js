@@ -372,9 +372,8 @@ function menus({ panel, bar, changed }, data, show) {
     input.addEventListener("input", () => { at[j] = +input.value; label(); show(at); changed(); });
     function label() {
       input.value = at[j];
-      if (control.menu) return;
       output.textContent = words[at[j]];
-      input.setAttribute("aria-valuetext", words[at[j]]);
+      if (!control.menu) input.setAttribute("aria-valuetext", words[at[j]]);
     }
     label();
     return { key, words, label, row: make("div", { class: "control" }, make("label", { for: id }, control.label), input, output) };
