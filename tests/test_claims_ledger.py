@@ -130,7 +130,7 @@ def test_verdicts_come_from_the_records(ledger, found):
     inside = comparison.inside(comparison.table(found["paper", name, unit] for name in comparison.MUSIC
                                                 for unit in ("tanh", "gru", "lstm")))  # fmt: skip
     assert ledger.verdict({"column": "paper", "inside": True}, found).startswith(f"{inside[0]} of our {inside[1]} ")
-    assert ledger.verdict({"recorded": "components"}, {}).startswith("being measured: 0 of ")
+    assert ledger.verdict({"recorded": "components"}, {}).startswith("run so far: 0 of ")
     for asked in ({"column": "paper", "claim": "GRU is blue"}, {"recorded": "paper"}, {"colour": "blue"}):
         with pytest.raises(ValueError, match="claim|column|verdict"):
             ledger.verdict(asked, found)

@@ -56,7 +56,7 @@ def recorded(column: str, found: comparison.Found) -> str:
     if not declared:
         raise ValueError(f"no column {column!r} is declared in study.FURTHER")
     there = len(declared & {"/".join(place) for place in found})
-    return "recorded" if there == len(declared) else f"being measured: {there} of {len(declared)} trials recorded"
+    return "recorded" if there == len(declared) else f"run so far: {there} of {len(declared)} trials"
 
 
 def cell_with(page: str, words: str) -> str:
