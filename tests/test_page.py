@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
 
-from gatedrnn import datasets
+from gatedrnn import datasets, panels
 from gatedrnn.datasets import Dataset
 from gatedrnn.files import DataError
 
@@ -81,6 +81,15 @@ def test_numbers_stand_to_the_right_with_a_true_minus():
     assert [header["scope"] for header in tree.find_all("th")] == ["col", "col", "row"]
     assert all(header.get_text() for header in tree.find_all("th"))
     assert tree.select_one("div.scroll > table:not([border])") is not None
+
+
+def test_a_panel_says_what_its_controls_begin_with():
+    panel = panels.slider(
+        [1, 2], {"a": np.zeros((2, 2, 2))}, {"set": ["x", "y"], "rate": [1e-6, 0.5]}, start={"set": "y"}
+    )
+    tree = soup(panel._repr_html_() + '<div class="panel"><script>{"voices": []}</script></div>')
+    body.say_settings(tree)
+    assert [line.string for line in tree.select(".setting")] == ["set: y; rate: 10⁻⁶"]
 
 
 def test_a_table_gets_the_caption_of_its_cell():

@@ -21,6 +21,8 @@ PANELS = {
 SHOWN = """e => [...e.querySelectorAll('.panel-readout, .clock, .plot, .strip, .eq, .choices')].map(part =>
     part.textContent + (part.querySelector('.cursor')?.style.left || '')
     + [...part.querySelectorAll('path')].map(p => p.getAttribute('d')).join('')).join('|')"""
+KEPT = """id => location.hash === '#p=' + id + ':'
+    + Object.entries(panels.apis[id].get()).map(([key, value]) => key + '=' + encodeURIComponent(value))"""
 OUTSIDE = """[...document.querySelectorAll('.panel, .quiz')].flatMap(box => {
     const edge = box.getBoundingClientRect();
     return [...box.querySelectorAll('button, select, input, svg.cell-diagram, .plot')].filter(part => {
@@ -50,7 +52,7 @@ def test_a_page_has_its_panels_and_each_answers_to_keys(page: Page, url: Callabl
             control.focus()
             last = control.evaluate("e => e.value == (e.max ?? e.length - 1)")
             moved(page, panel, lambda key="ArrowLeft" if last else "ArrowRight": page.keyboard.press(key))
-        page.wait_for_url(f"**#p={own}:**")
+        page.wait_for_function(KEPT, arg=own)
         state = page.evaluate("id => panels.apis[id].get()", own)
         page.reload()
         assert page.evaluate("id => panels.apis[id].get()", own) == state
@@ -111,3 +113,6 @@ def test_without_script_and_on_paper_each_panel_is_its_picture(
             || svg.getBoundingClientRect().height < 50 || !svg.querySelector('path, line, image')).length"""
         assert page.locator(".panel .plot > svg").count() and page.evaluate(empty) == 0
         assert page.locator(".quiz-why:not(:visible)").count() == 0
+        told = """[...document.querySelectorAll('.panel')].filter(panel => panel.textContent.includes('"controls":')
+            && ![...panel.querySelectorAll('.setting, .control output')].some(e => e.checkVisibility())).length"""
+        assert page.evaluate(told) == 0
