@@ -48,10 +48,13 @@ def test_a_page_has_its_panels_and_each_answers_to_keys(page: Page, url: Callabl
     assert labels <= set(page.locator(".panel .control label").all_inner_texts())
     for panel in panels:
         own = panel.get_attribute("id")
+        back = "Shift"
         for control in panel.locator("input, select").all():
+            page.keyboard.press(back)  # the one before returns, so that each control moves from the panel's start
             control.focus()
             last = control.evaluate("e => e.value == (e.max ?? e.length - 1)")
-            moved(page, panel, lambda key="ArrowLeft" if last else "ArrowRight": page.keyboard.press(key))
+            key, back = ("ArrowLeft", "ArrowRight") if last else ("ArrowRight", "ArrowLeft")
+            moved(page, panel, lambda key=key: page.keyboard.press(key))
         page.wait_for_function(KEPT, arg=own)
         state = page.evaluate("id => panels.apis[id].get()", own)
         page.reload()
