@@ -106,6 +106,13 @@ def test_figures_have_caption_label_and_description(notebook: nbformat.NotebookN
     assert len(labels) == len(set(labels))
 
 
+def test_tables_have_a_caption(notebook: nbformat.NotebookNode):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            html = output.get("data", {}).get("text/html", "")
+            assert "<table" not in html or "<caption>" in html or cell.metadata.get("caption"), cell.source
+
+
 def test_a_quiz_opens_as_one(notebook: nbformat.NotebookNode):
     assert not re.findall(r"(?m)^```\{quiz\}.*`.*$", markdown(notebook)), "code in the first line ends the fence"
 
