@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 TOC = yaml.safe_load((Path(__file__).resolve().parents[2] / "_toc.yml").read_text(encoding="utf8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
@@ -18,15 +18,19 @@ def watched(browser: Browser) -> Iterator[tuple[Callable[..., Page], list[str]]]
     """How to open an empty page without a network, and what goes wrong on the pages that were opened."""
     problems, contexts = [], []
 
-    def watch(page: Page) -> None:
+    def watch(page: Page, scripts: bool) -> None:
+        def lost(request: Request) -> None:
+            if scripts or request.resource_type != "script":  # without scripts, what the page announces is not loaded
+                problems.append(f"{page.url}: {request.url} was not found")
+
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
         page.on("console", lambda message: message.type == "error" and problems.append(f"{page.url}: {message.text}"))
-        page.on("requestfailed", lambda request: problems.append(f"{page.url}: {request.url} was not found"))
+        page.on("requestfailed", lost)
 
     def open_page(**options) -> Page:
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
-        context.on("page", watch)
+        context.on("page", lambda page: watch(page, options.get("java_script_enabled", True)))
         page = context.new_page()
         page.set_default_timeout(20_000)
         return page
