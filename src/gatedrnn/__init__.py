@@ -26,7 +26,7 @@ HOMES = {
     "evaluation": ("Evaluation", "evaluate"),
     "diagnostics": ("gradient_flow", "saturation", "step_jacobian"),
     "sampling": ("sample_roll", "sample_waveform"),
-    "sound": ("audio",),
+    "sound": ("audio", "save_midi"),
 }  # module -> its names that are public here, which `__init__.pyi` tells type checkers
 _HOME = {name: module for module, names in HOMES.items() for name in names}
 __all__ = [*_HOME, "__version__"]

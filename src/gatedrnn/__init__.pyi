@@ -20,6 +20,7 @@ from .protocol import Protocol as Protocol
 from .sampling import sample_roll as sample_roll
 from .sampling import sample_waveform as sample_waveform
 from .sound import audio as audio
+from .sound import save_midi as save_midi
 from .training import Result as Result
 from .training import train as train
 from .units import UNITS as UNITS

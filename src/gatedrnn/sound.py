@@ -45,6 +45,12 @@ def midi(roll: ArrayLike, step_seconds: float = 0.5) -> bytes:
 def save_midi(roll: ArrayLike, path: str | Path, step_seconds: float = 0.5) -> Path:
     """Write a roll (T, 88) to a MIDI file, whole or not at all; returns its path.
 
+    >>> import tempfile
+    >>> from gatedrnn import load, save_midi
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_midi(load("bach_chorales").test[0], Path(folder) / "chorale.mid").name
+    'chorale.mid'
+
     Raises ValueError as `midi`, and DataError where the file cannot be written.
     """
     content, path = midi(roll, step_seconds), Path(path)
