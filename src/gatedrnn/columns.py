@@ -94,7 +94,7 @@ COLUMNS = {
     "longer": Column(PAPER, -12, -6, rungs=LONGER_RUNGS, stretch=3, about="the paper's, with three times the epochs"),
     "single": Column(replace(PAPER, batch_size=1), -12, -6, rungs=TRIAL_RUNGS, about="the paper's, batches of one"),
     "no_noise": Column(replace(PAPER, weight_noise=0.0), -12, -6, rungs=TRIAL_RUNGS, about="... without weight noise"),
-    "informed": Column(replace(PAPER, informed_start=True), -12, -6, rungs=TRIAL_RUNGS, about="... log-odds as biases"),
+    "informed": Column(replace(PAPER, informed_start=True), -12, -6, about="... log-odds as biases"),
     "wide": Column(PAPER, -12, -6, rungs=TRIAL_RUNGS, widen=4, about="... with four times the hidden units"),
     "authors": Column(
         AUTHORS, rates=(1e-3,), seeds=(1, 2, 3), epochs=500, hidden=48, about="the settings of the authors' later code"
