@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,3 +261,16 @@ def test_interrupted_download_leaves_nothing(cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         get("http://127.0.0.1:9/a.mat")
     assert files_in(cache) == []
+
+
+def test_a_lock_is_held_by_one_and_a_stale_one_is_no_obstacle(tmp_path: Path):
+    pytest.importorskip("fcntl")
+    path = tmp_path / "work" / "one.lock"
+    with files.locked(path) as first, files.locked(path) as second:
+        assert first and not second
+        assert path.exists()
+    assert not path.exists()
+    path.touch()  # left behind by a process that was killed
+    with files.locked(path) as mine:
+        assert mine
+    assert not path.exists()

@@ -113,19 +113,6 @@ def test_records_are_not_made_twice_nor_overwritten(undisturbed: dict, small, tm
         list(runner.run(longer, tmp_path))
 
 
-def test_a_lock_is_held_by_one_and_a_stale_one_is_no_obstacle(tmp_path: Path):
-    pytest.importorskip("fcntl")
-    path = tmp_path / "work" / "one.lock"
-    with runner.locked(path) as first, runner.locked(path) as second:
-        assert first and not second
-        assert path.exists()
-    assert not path.exists()
-    path.touch()  # left behind by a process that was killed
-    with runner.locked(path) as mine:
-        assert mine
-    assert not path.exists()
-
-
 KEYS = {
     Trial("paper", "nottingham", "gru"): "19a7d428a919",
     Trial("adam", "nottingham", "gru"): "a489513a18d4",

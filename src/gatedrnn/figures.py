@@ -28,20 +28,6 @@ with Extra("figures"):
     from matplotlib.patches import Patch, Rectangle
     from matplotlib.ticker import MaxNLocator
 
-__all__ = [
-    "COLORS",
-    "INK",
-    "MARKERS",
-    "NAMES",
-    "WIDTH",
-    "gate_map",
-    "gradient_flow_plot",
-    "learning_curves",
-    "piano_roll",
-    "probability_map",
-    "use_style",
-]
-
 NAMES = {name: unit.title for name, unit in UNITS.items()}
 MARKERS = {name: unit.marker for name, unit in UNITS.items()}
 SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
@@ -229,9 +215,8 @@ def gate_map(
         scale = {"cmap": "gate", "vmin": 0} if name in SIGMOID_GATES else {"cmap": "signed", "vmin": -limit}
         mesh = _heat(ax, values[:, order], (0.5, values.shape[1] + 0.5), vmax=limit, **scale)
         bar_ = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
-        bar_.set_label(
-            f"${SYMBOLS[name]}$" if name in SYMBOLS else name, rotation=0, fontsize=13, labelpad=10, va="center"
-        )
+        label = f"${SYMBOLS[name]}$" if name in SYMBOLS else name
+        bar_.set_label(label, rotation=0, fontsize=13, labelpad=10, va="center")
         bar_.locator = MaxNLocator(2)
         _time_axis(ax, len(values), None, None)
         ax.set_yticks([1, values.shape[1]])

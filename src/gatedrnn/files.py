@@ -14,7 +14,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,11 @@ from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from .extras import Extra
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 DAY = 86_400  # seconds
 
@@ -62,6 +67,26 @@ def target(file: str) -> Path:
             return base / file
     tried = " or ".join(map(str, directories()))
     raise DataError(f"Cannot write {file} to {tried}: set GATEDRNN_DATA to a directory that you can write to.")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file while the block runs; False where another process holds it. It is removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # who held it until now may have removed the file: then others lock a new one
+            mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            mine = False
+        try:
+            yield mine
+        finally:
+            if mine:
+                with suppress(OSError):  # Windows does not remove an open file
+                    path.unlink()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

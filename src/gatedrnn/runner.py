@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from multiprocessing import connection
 from pathlib import Path
@@ -31,11 +31,6 @@ from .process import check_device, environment
 from .recurrence import engine_for
 from .study import Trial, path_of, same_settings, save_parameters
 from .training import train
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
 
 
 def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progress: bool = False) -> Done:
@@ -137,26 +132,6 @@ def checkpoint(trial: Trial, stage: str, work: Path | None = None) -> Path:
     return files.target(f"study/{name}") if work is None else Path(work) / name
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file while the block runs; False where another process holds it. It is removed at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # who held it until now may have removed the file: then others lock a new one
-            mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except BlockingIOError:
-            mine = False
-        try:
-            yield mine
-        finally:
-            if mine:
-                with suppress(OSError):  # Windows does not remove an open file
-                    path.unlink()
-
-
 def run(
     trials: list[Trial],
     folder: Path,
@@ -199,7 +174,7 @@ def run(
         """The trials that are free when their turn comes, each with its lock."""
         for trial in todo:
             with ExitStack() as lock:
-                free = lock.enter_context(locked(checkpoint(trial, "lock", work).with_suffix(".lock")))
+                free = lock.enter_context(files.locked(checkpoint(trial, "lock", work).with_suffix(".lock")))
                 if free and not path_of(trial, folder).exists():
                     yield trial, lock.pop_all()
                 else:
