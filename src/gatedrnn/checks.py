@@ -1,6 +1,7 @@
 """What a caller can get wrong about sizes and shapes, and the sentence that says so. No torch: shapes are tuples."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 
 def check_sizes(**sizes: int) -> None:
@@ -61,6 +62,7 @@ def _match(axes: Sequence[str | int], shape: tuple[int, ...], sizes: dict[str, i
     return sizes
 
 
+@cache
 def _parse(axis: str | int) -> tuple[str | None, int]:
     """The letter and the factor of an axis: "3H" -> ("H", 3), 88 -> (None, 88)."""
     if isinstance(axis, int):

@@ -113,8 +113,8 @@ def lstm_backward(
     V: Tensor | None,
     squash: bool,
     da: Tensor,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """The gradients of h and c at the start, of the peepholes, and of the bias. grad_c : None where c is not used."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gradients of h and c at the start, and of the peepholes. grad_c : None where c is not used."""
     H = U.shape[1]
     U_T = U.mT.contiguous()
     c_prev, c = c[:, :-1], c[:, 1:]
@@ -144,4 +144,4 @@ def lstm_backward(
     if V is not None:
         seen = zip(da[..., : 3 * H].split(H, dim=-1), (c, c_prev, c_prev), strict=True)
         dV = torch.cat([(d * s).sum((1, 2)) for d, s in seen], dim=-1)
-    return dh, dc, dV, da.sum((1, 2))
+    return dh, dc, dV

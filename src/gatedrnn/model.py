@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import variants
+from . import loops, variants
 from .cells import CELLS, Cell, GRUCell
 from .checks import check_shapes, check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput, RecallOutput
-from .recurrence import gru_recurrence, lstm_recurrence, tanh_recurrence
+from .recurrence import engine_for, gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS, check_unit
 
 
@@ -182,9 +182,19 @@ class SequenceModel:
         expected = {"x": (*shared, self.input_size), "target": (*shared, self.output.size), "mask": shared}
         expected = {"theta": ("P", self.num_parameters)} | expected
         check_shapes(expected, theta=theta, x=batch.x, target=batch.target, mask=batch.mask)
+        engine = engine_for(theta)
+        if keep is None and engine is not loops and self._in_one_piece(theta, batch):
+            theta = variants.constrained(self, theta)
+            return engine.nll(theta, batch.x, batch.target, batch.mask, self.shapes, self.squash)
         h = self.hidden(theta, batch.x)
         a = self._readout(theta, h if keep is None else h * keep)
         return self.output.nll(a, batch.target) * batch.mask
+
+    def _in_one_piece(self, theta: Tensor, batch) -> bool:
+        """Whether the compiled engine has a way of its own from theta to the likelihood of such a batch, and back."""
+        covered = isinstance(self.output, BernoulliOutput) and self.reset == "before" and not self.independent
+        alike = batch.x.dtype == batch.target.dtype == theta.dtype and batch.mask.dtype == torch.bool
+        return covered and alike and not batch.x.requires_grad and not batch.target.requires_grad
 
 
 def music_model(unit: str, hidden_size: int | None = None, **options) -> SequenceModel:

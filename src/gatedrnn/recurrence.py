@@ -14,7 +14,8 @@ cannot change an earlier one.
 The engine is chosen by the variable GATEDRNN_ENGINE, or by `use_engine`:
 
 - torch: the loops of `gatedrnn.loops`, on any device;
-- compiled: `gatedrnn.kernels` (Numba) on a CPU; an error where it is missing, and on another device;
+- compiled: `gatedrnn.kernels` (Numba) on a CPU, an error where it is missing, and on another device; with it a model of
+  music has its likelihood and gradient from `gatedrnn.blocks`, without the functions here;
 - auto, the default: compiled where possible, otherwise torch.
 """
 
@@ -180,9 +181,9 @@ class _LSTM(Function):
         if grad_h is None:
             grad_h = torch.zeros_like(h[:, 1:])
         grad_c = None if grad_c is None else grad_c.contiguous()
-        dh0, dc0, dV, db = engine_for(U).lstm_backward(grad_h.contiguous(), grad_c, a, c, h, U, V, ctx.squash, da)
-        db = None if b is None else db
-        return *_input_gradients(ctx, x, W, da), _product(h[:, :-1], da), db, dV, dh0, dc0, None
+        dh0, dc0, dV = engine_for(U).lstm_backward(grad_h.contiguous(), grad_c, a, c, h, U, V, ctx.squash, da)
+        dU, db = _product(h[:, :-1], da), _bias_gradient(b, da)
+        return *_input_gradients(ctx, x, W, da), dU, db, dV, dh0, dc0, None
 
 
 def _state(state: Tensor | None, x: Tensor, U: Tensor) -> Tensor:
