@@ -37,7 +37,7 @@ def measure_growth(plan: Plan) -> dict:
 def measure_parts(plan: Plan) -> list[dict]:
     """Where the time of the GRU's update goes: pieces of ours, and the products, in and outside the loop.
 
-    The backward pass and what follows the recurrence cannot run alone: they are differences within a round.
+    The backward pass and the gradient step cannot run alone: they are differences within a round.
     """
     found = []
     for kind, P, B in plan.parts:
@@ -47,7 +47,7 @@ def measure_parts(plan: Plan) -> list[dict]:
         pairs = zip(times["forward"], times["forward and backward"], times["update"], strict=True)
         backward, rest = zip(*((both - forward, update - both) for forward, both, update in pairs), strict=True)
         kept = {name: times[name] for name in ("forward", "update", "in the loop", "at once")}
-        kept |= {"backward": backward, "output, likelihood, update": rest}
+        kept |= {"backward": backward, "gradient step": rest}
         row = asdict(it) | {"load": load(), "rounds": len(backward)}
         found.append(row | {"seconds": {name: quartiles(t) for name, t in kept.items()}})
     return found

@@ -44,7 +44,7 @@ from gatedrnn import files, process
 
 SCHEMA = 2
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ("fused", "kernels", "loops", "model", "outputs", "recurrence")
+PACKAGE = ("blocks", "elementary", "fused", "kernels", "loops", "model", "outputs", "recurrence")
 TIMED = ("bench/timing.py", "bench/ways.py", *(f"src/gatedrnn/{name}.py" for name in PACKAGE))
 AVX2 = {  # how each library is held to it
     "ATEN_CPU_CAPABILITY": "avx2",

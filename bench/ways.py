@@ -4,14 +4,16 @@ Each function here takes a model, an input x (P, T, B, D) and a target (P, T, B,
 arguments that does one update: the recurrence, an output layer with its likelihood, the gradient, and a plain gradient
 step. P = members, T = steps, B = sequences, D and K = sizes of input and target.
 
-    ours        gatedrnn.recurrence through the model's own likelihood, as training calls it, with the compiled engine
-    torch loops the same with the other engine, the loops over time in PyTorch
+    ours        the model's own likelihood, as training calls it, with the compiled engine: for music gatedrnn.blocks,
+                for speech gatedrnn.recurrence
+    torch loops the same with the other engine, gatedrnn.recurrence with the loops over time in PyTorch
     torch.nn    nn.RNN, nn.GRU, nn.LSTM, one member after the other. They are other forms of two of the units (the GRU's
                 reset gate acts after its product, the LSTM has no peepholes), at about the same cost
     jax         lax.scan, jitted, one member after the other
     jax vmap    the same, all members at once
-    products    nothing but the matrix products that the update needs: the limit of any form that goes step by step and
-                leaves the products to PyTorch
+    products    nothing but the matrix products that the update needs: the limit of any form that goes step by step,
+                leaves the products to PyTorch, and multiplies with every entry of the input. Ours, for music, looks at
+                the notes only, and so leaves out most of the products with x
 """
 
 from collections.abc import Callable
@@ -58,18 +60,17 @@ def torch_loops(model: SequenceModel, x: Tensor, target: Tensor) -> Run:
 
 
 def our_parts(model: SequenceModel, x: Tensor, target: Tensor) -> dict[str, Run]:
-    """Pieces of `ours`: the recurrence forward, forward and backward, and the whole update."""
+    """Pieces of `ours`: the likelihood, the likelihood and its gradient, and the whole update."""
     theta = model.init(range(len(x))).requires_grad_()
-    with torch.no_grad():
-        grad = torch.ones_like(model.hidden(theta, x))
+    batch = Batch(x, target, torch.ones(x.shape[:3], dtype=torch.bool))
 
     def forward():
         with torch.no_grad(), use_engine("compiled"):
-            model.hidden(theta, x)
+            model.nll(theta, batch)
 
     def both():
         with use_engine("compiled"):
-            torch.autograd.grad(model.hidden(theta, x), theta, grad)
+            torch.autograd.grad(model.nll(theta, batch).sum(), theta)
 
     return {"forward": forward, "forward and backward": both, "update": ours(model, x, target)}
 

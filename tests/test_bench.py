@@ -57,7 +57,7 @@ def test_every_part_follows_the_schema(output: Path):
     for axis, values in (("P", [1, 2]), ("T", [4, 8]), ("H", [23])):
         assert [point["value"] for point in found["growth"][axis]] == values
         assert all(is_time(point["seconds"]) for point in found["growth"][axis])
-    pieces = {"forward", "backward", "output, likelihood, update", "update", "in the loop", "at once"}
+    pieces = {"forward", "backward", "gradient step", "update", "in the loop", "at once"}
     for row in found["parts"]:
         assert row["seconds"].keys() == pieces
         assert all(is_time(row["seconds"][name]) for name in ("forward", "update", "in the loop", "at once"))
