@@ -103,6 +103,14 @@ def test_a_table_gets_the_caption_of_its_cell():
     assert cell[1].astext().startswith('<table border="1"><caption>Nats &amp; more</caption><tr>')
 
 
+def test_a_table_without_a_label_is_not_counted():
+    document = new_document("page")
+    document += [nodes.table("", nodes.title("", "One"), ids=["tab"]), nodes.table("", nodes.title("", "Two"))]
+    captions.TablesWithoutLabel(document).apply()
+    assert [type(table) for table in document] == [nodes.table, captions.Unnumbered]
+    assert document[1].astext() == "Two"
+
+
 def test_formulas_become_mathml():
     formulas.convert([(r"\tilde h_t = \log p(x_{<t})", True)])
     math = ElementTree.fromstring(formulas.DONE[r"\tilde h_t = \log p(x_{<t})", True])

@@ -1,6 +1,8 @@
-"""Sphinx extension: the caption of a table that a cell shows, from the cell's metadata (`"caption": "..."`).
+"""Sphinx extension: captions of tables.
 
-A data frame has no caption of its own; figures have theirs in the metadata, too.
+The caption of a table that a cell shows comes from the cell's metadata (`"caption": "..."`): a data frame has none of
+its own; figures have theirs in the metadata, too. A table has a number only if it has a label by which a sentence can
+name it; without one, "Table 1" is always the paper's.
 """
 
 import re
@@ -32,7 +34,24 @@ class TableCaptions(SphinxTransform):
                 return
 
 
+class Unnumbered(nodes.table):
+    """A table with a caption and without a number: Sphinx counts tables of exactly the class `table`."""
+
+
+class TablesWithoutLabel(SphinxTransform):
+    """Take tables that have no label out of the numbering, before Sphinx gives them an id to count them by."""
+
+    default_priority = 200
+
+    def apply(self) -> None:
+        """Look at every table."""
+        for table in list(self.document.findall(nodes.table)):
+            if not table["ids"]:
+                table.replace_self(Unnumbered("", *table.children, **table.attributes))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the transform."""
     app.add_transform(TableCaptions)
+    app.add_transform(TablesWithoutLabel)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
