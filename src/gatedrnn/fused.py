@@ -52,12 +52,15 @@ def tanh_backward(grad, h, U, da, dh):
 @compiled
 def gru_forward(a, U, h, rh):
     T, B, H = rh.shape
-    s_zr, s_h, rows = np.empty((B, 2 * H), a.dtype), np.empty((B, H), a.dtype), np.arange(B)
-    U_zr, U_h = np.ascontiguousarray(U[:, : 2 * H]), np.ascontiguousarray(U[:, 2 * H :])
+    s_zr, s_h = np.empty((B, 2 * H), a.dtype), np.empty((B, H), a.dtype)
+    U_zr = np.ascontiguousarray(U[:, : 2 * H])
+    U_h = np.ascontiguousarray(U[:, 2 * H :])
+    rows = np.arange(B)
     for t in range(T):
         product(h[t], U_zr, s_zr)
         for i in rows:
-            zr, r, s, h_prev, rh_i = a[t, i, : 2 * H], a[t, i, H : 2 * H], s_zr[i], h[t, i], rh[t, i]
+            zr, r, s = a[t, i, : 2 * H], a[t, i, H : 2 * H], s_zr[i]
+            h_prev, rh_i = h[t, i], rh[t, i]
             for j in range(2 * H):
                 zr[j] = sigmoid(zr[j] + s[j])
             for j in range(H):
@@ -74,12 +77,15 @@ def gru_forward(a, U, h, rh):
 @compiled
 def gru_backward(grad, a, h, U, da, dh):
     T, B, H = grad.shape
-    d_zr, d_h, drh, s = np.empty((B, 2 * H), a.dtype), np.empty_like(dh), np.empty_like(dh), np.empty_like(dh)
-    U_zrT, U_hT, rows = transposed(U[:, : 2 * H]), transposed(U[:, 2 * H :]), np.arange(B)
+    d_zr, d_h = np.empty((B, 2 * H), a.dtype), np.empty_like(dh)
+    drh, s = np.empty_like(dh), np.empty_like(dh)
+    U_zrT, U_hT = transposed(U[:, : 2 * H]), transposed(U[:, 2 * H :])
+    rows = np.arange(B)
     for t in range(T - 1, -1, -1):
         for i in rows:
             z, _, h_tilde = gates3(a[t, i])
-            h_prev, g_i, dh_i, dz, dh_tilde = h[t, i], grad[t, i], dh[i], d_zr[i, :H], d_h[i]
+            h_prev, g_i, dh_i = h[t, i], grad[t, i], dh[i]
+            dz, dh_tilde = d_zr[i, :H], d_h[i]
             for j in range(H):
                 g = dh_i[j] + g_i[j]
                 gz = g * z[j]
@@ -88,15 +94,16 @@ def gru_backward(grad, a, h, U, da, dh):
                 dh_i[j] = g - gz
         product(d_h, U_hT, drh)
         for i in rows:
-            r, h_prev, drh_i, dr, dh_i = a[t, i, H : 2 * H], h[t, i], drh[i], d_zr[i, H:], dh[i]
+            r, h_prev, drh_i = a[t, i, H : 2 * H], h[t, i], drh[i]
+            dr, dh_i = d_zr[i, H:], dh[i]
             for j in range(H):
                 g = drh_i[j] * r[j]
                 dr[j] = (g - g * r[j]) * h_prev[j]
                 dh_i[j] += g
         product(d_zr, U_zrT, s)
         for i in rows:
-            da_zr, da_h, d_zr_i, d_h_i = da[t, i, : 2 * H], da[t, i, 2 * H :], d_zr[i], d_h[i]
-            dh_i, s_i = dh[i], s[i]
+            da_zr, da_h = da[t, i, : 2 * H], da[t, i, 2 * H :]
+            d_zr_i, d_h_i, dh_i, s_i = d_zr[i], d_h[i], dh[i], s[i]
             for j in range(2 * H):
                 da_zr[j] = d_zr_i[j]
             for j in range(H):
