@@ -119,7 +119,7 @@ KEYS = {
     Trial("longer", "nottingham", "gru"): "574afb24554c",
     Trial("single", "nottingham", "gru"): "00d1bb307ef6",
     Trial("no_noise", "nottingham", "gru"): "f786dfc51348",
-    Trial("informed", "nottingham", "gru"): "62b2c509a510",
+    Trial("informed", "nottingham", "gru"): "45335f26149a",
     Trial("wide", "nottingham", "gru"): "033a46427061",
     Trial("authors", "nottingham", "gru"): "101a3c72c2d4",
     Trial("best", "nottingham", "gru"): "86eab1584ef4",
