@@ -64,6 +64,7 @@
   };
 
   const show = async (link) => {
+    clearTimeout(timer); // of a pointer that has just left: it must not hide what the keyboard asked for
     shownFor = link;
     const html = await contentOf(link);
     if (!html || shownFor !== link) return;
