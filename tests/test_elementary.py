@@ -101,5 +101,6 @@ def test_code_older_than_a_source_is_forgotten(tmp_path: Path, monkeypatch: pyte
         path.touch()
         os.utime(path, (1000 + age, 1000 + age))
     indices[1].touch()
+    (indices[0].parent / "gone.nbi").symlink_to("nowhere")  # as if another process had just deleted it
     elementary.forget_older_code()
     assert [path.exists() for path in indices] == [False, True]

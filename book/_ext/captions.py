@@ -51,7 +51,7 @@ class TablesWithoutLabel(SphinxTransform):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the transform."""
+    """Register the transforms."""
     app.add_transform(TableCaptions)
     app.add_transform(TablesWithoutLabel)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

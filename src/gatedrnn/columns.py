@@ -86,7 +86,8 @@ TODAY = Protocol(
     order="own",
 )
 AUTHORS = Protocol(optimizer="authors", batch_size=1, schedule="linear", order="own", noisy_validation=True)
-# "longer" to "wide" each change one thing in the paper's column, and are run only where its result is missed (TRIALS).
+# "longer" to "wide" each change one thing in the paper's column. "informed" is run everywhere, the others only where
+# the paper's result is missed (TRIALS).
 # "wide" asks what the same training reaches with a larger network: it checks data and program, and reproduces nothing.
 COLUMNS = {
     "paper": Column(PAPER, -12, -6, about="the paper's protocol, with the authors' later code where it is silent"),

@@ -8,6 +8,7 @@ make NaN disappear.
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def forget_older_code() -> None:
     folder = Path(__file__).parent
     changed = max((folder / f"{name}.py").stat().st_mtime for name in ("elementary", "fused", "blocks"))
     for index in (folder / "__pycache__").glob("*.nbi"):
-        if index.stat().st_mtime < changed:
-            index.unlink(missing_ok=True)
+        with suppress(OSError):  # another process may be deleting it, too, and some folders cannot be written
+            if index.stat().st_mtime < changed:
+                index.unlink()
 
 
 @compiled
@@ -84,18 +86,14 @@ def sigmoid(x):
 
 def softplus(x):
     """log(1 + e^x), and its derivative sigmoid(x), both without overflow."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x))), 1 / (1 + math.exp(-x))
+    u = math.exp(-abs(x))
+    return max(x, 0.0) + math.log1p(u), (1.0 if x >= 0.0 else u) / (1.0 + u)
 
 
 @overload(softplus, jit_options=OPTIONS)
 def _softplus(x):
     if x is not numba.float32:
-
-        def plain(x):
-            u = math.exp(-abs(x))
-            return max(x, 0.0) + math.log1p(u), (1.0 if x >= 0.0 else u) / (1.0 + u)
-
-        return plain
+        return softplus  # as it is
 
     def vectorised(x):
         # with u = e^-|x| and s = u / (2 + u) < 0.34: log(1 + u) = 2 artanh s = 2 (s + s^3/3 + s^5/5 + ...)
