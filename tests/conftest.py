@@ -3,8 +3,10 @@
 import functools
 import http.server
 import importlib.util
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -65,6 +67,35 @@ def load_script(root: Path) -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def sphinx_pages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Path, str]]:
+    """Build pages, {file: text}, with the book's extensions: the folder of the HTML, and the warnings."""
+
+    def build(pages: dict[str, str], *extensions: str) -> tuple[Path, str]:
+        sphinx = pytest.importorskip("sphinx.application")
+        docutils = pytest.importorskip("sphinx.util.docutils")
+        source, out, warnings = tmp_path / "src", tmp_path / "out", io.StringIO()
+        source.mkdir()
+        for name, text in pages.items():
+            (source / name).write_text(text)
+        config = {
+            "extensions": list(extensions),
+            "myst_enable_extensions": ["dollarmath", "tasklist"],
+            "numfig": True,
+            # Sphinx writes into its default, and a later build in the same process would meet what an earlier one added
+            "source_suffix": {".rst": "restructuredtext"},
+        }
+        if "myst_nb" in extensions:
+            config["nb_execution_mode"] = "off"
+        monkeypatch.syspath_prepend(root / "book" / "_ext")
+        with docutils.docutils_namespace():  # or a second build would meet the first one's nodes
+            app = sphinx.Sphinx(source, None, out, tmp_path / "trees", "html", config, status=None, warning=warnings)
+            app.build()
+        return out, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
+
+    return build
 
 
 @pytest.fixture(scope="session")

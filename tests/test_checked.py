@@ -1,22 +1,19 @@
 """The mark behind a sentence leads to the folded cell that checks it."""
 
-import io
 from collections.abc import Callable
-from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
 pytest.importorskip("myst_nb")
-from sphinx.application import Sphinx
 
 text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
 FOLDED = {"tags": ["hide-cell"]}
 
 
 @pytest.fixture
-def build(tmp_path: Path, root: Path) -> Callable[..., tuple[BeautifulSoup, str]]:
+def build(sphinx_pages) -> Callable[..., tuple[BeautifulSoup, str]]:
     """Build a book of one notebook, and a page that refers to it: the notebook's page and the warnings."""
 
     def made(*cells: nbformat.NotebookNode) -> tuple[BeautifulSoup, str]:
@@ -24,17 +21,12 @@ def build(tmp_path: Path, root: Path) -> Callable[..., tuple[BeautifulSoup, str]
             cell.id = f"c{number}"
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
         kernel |= {"language_info": {"name": "python", "pygments_lexer": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(cells=list(cells), metadata=kernel), tmp_path / "page.ipynb")
-        (tmp_path / "index.md").write_text("# Book\n\n```{toctree}\npage\n```\n\n{ref}`its check <page#c1>`\n")
-        (tmp_path / "conf.py").write_text(
-            f"import sys\nsys.path.insert(0, {str(root / 'book' / '_ext')!r})\n"
-            "extensions = ['myst_nb', 'checked']\nnb_execution_mode = 'off'\n"
-        )
-        warnings, out = io.StringIO(), tmp_path / "out"
-        Sphinx(tmp_path, tmp_path, out, out / "doctrees", "html", status=None, warning=warnings).build()
+        notebook = nbformat.v4.new_notebook(cells=list(cells), metadata=kernel)
+        index = "# Book\n\n```{toctree}\npage\n```\n\n{ref}`its check <page#c1>`\n"
+        out, warnings = sphinx_pages({"page.ipynb": nbformat.writes(notebook), "index.md": index}, "myst_nb", "checked")
         link = BeautifulSoup((out / "index.html").read_text("utf8"), "html.parser").find(string="its check")
         assert link.find_parent("a")["href"] == "page.html#c1"
-        return BeautifulSoup((out / "page.html").read_text("utf8"), "html.parser"), warnings.getvalue()
+        return BeautifulSoup((out / "page.html").read_text("utf8"), "html.parser"), warnings
 
     return made
 

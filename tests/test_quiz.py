@@ -1,9 +1,6 @@
 """The directive `{quiz}` and the hook that moves sounds out of the pages."""
 
 import base64
-import re
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -55,37 +52,24 @@ def sounds(load_script):
     return load_script("book/_ext/sounds.py")
 
 
-def build(folder: Path, root: Path, text: str, extensions=("myst_parser", "quiz", "sounds", "interactive")):
+EXTENSIONS = ("myst_parser", "quiz", "sounds", "interactive")
+
+
+@pytest.fixture
+def build(sphinx_pages):
     """Build one page of text; its soup, and the warnings."""
-    from io import StringIO
 
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace
+    def made(text: str, *extensions: str) -> tuple[BeautifulSoup, str]:
+        name = "index.ipynb" if text.startswith("{") else "index.md"
+        out, warnings = sphinx_pages({name: text}, *(extensions or EXTENSIONS))
+        return BeautifulSoup((out / "index.html").read_text(), "html.parser"), warnings
 
-    (folder / "src").mkdir()
-    (folder / "src" / ("index.ipynb" if text.startswith("{") else "index.md")).write_text(text)
-    warnings = StringIO()
-    sys.path.insert(0, str(root / "book" / "_ext"))
-    try:
-        config = {
-            "extensions": list(extensions),
-            "myst_enable_extensions": ["dollarmath", "tasklist"],
-            "numfig": True,
-        }
-        with docutils_namespace():  # or a second build in the same process would meet the first one's nodes
-            app = Sphinx(
-                folder / "src", None, folder / "out", folder / "trees", "html", config, status=None, warning=warnings
-            )
-            app.build()
-    finally:
-        sys.path.remove(str(root / "book" / "_ext"))
-    html = (folder / "out" / "index.html").read_text()
-    return BeautifulSoup(html, "html.parser"), re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
+    return made
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_quiz_is_complete_without_a_script(tmp_path, root):
-    page, warnings = build(tmp_path, root, GOOD)
+def test_a_quiz_is_complete_without_a_script(build):
+    page, warnings = build(GOOD)
     assert warnings == ""
     one, two = page.select("div.quiz")
     assert one["id"] == "keeps" and two["id"] == "quiz-2"
@@ -117,16 +101,16 @@ def test_an_incomplete_quiz_says_what_to_do(quiz, text, message):
 
 
 @pytest.mark.filterwarnings("default")
-def test_an_incomplete_quiz_is_an_error_of_the_build(tmp_path, root):
-    _, warnings = build(tmp_path, root, "# A page\n\n```{quiz} Which?\n- [x] a\n\n  Yes.\n```\n")
+def test_an_incomplete_quiz_is_an_error_of_the_build(build):
+    _, warnings = build("# A page\n\n```{quiz} Which?\n- [x] a\n\n  Yes.\n```\n")
     assert "quiz: a quiz needs at least two choices" in warnings and "index.md:3" in warnings
 
 
 @pytest.mark.filterwarnings("default")
-def test_sounds_lie_beside_the_page(tmp_path, root):
+def test_sounds_lie_beside_the_page(build, tmp_path):
     mp3 = b"a sound"
     player = f'<audio src="data:audio/mpeg;base64,{base64.b64encode(mp3).decode()}"></audio>'
-    page, warnings = build(tmp_path, root, f"# A page\n\n{player}\n\n{player}\n")
+    page, warnings = build(f"# A page\n\n{player}\n\n{player}\n")
     assert warnings == ""
     sources = [audio["src"] for audio in page.find_all("audio")]
     assert not page.select('script[src*="panels.js"]')  # a page without panels does not load their script
@@ -140,7 +124,7 @@ def test_other_embedded_data_stay(sounds):
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_notebook_carries_quiz_panel_and_figure_number(tmp_path, root, load_script):
+def test_a_notebook_carries_quiz_panel_and_figure_number(build, tmp_path, load_script):
     panel = load_script("tests/web/examples.py").make()["listen-to-two"]
     output = v4.new_output(
         "execute_result", {"text/html": panel._repr_html_(), "text/plain": repr(panel)}, execution_count=1
@@ -150,7 +134,7 @@ def test_a_notebook_carries_quiz_panel_and_figure_number(tmp_path, root, load_sc
     notebook = nbformat.writes(
         v4.new_notebook(cells=[v4.new_markdown_cell(GOOD + "\nSee {numref}`fig-two`."), cell], metadata=PYTHON)
     )
-    page, warnings = build(tmp_path, root, notebook, ("myst_nb", "quiz", "sounds", "interactive"))
+    page, warnings = build(notebook, "myst_nb", *EXTENSIONS[1:])
     assert warnings == "" and len(page.select("div.quiz")) == 2
     figure = page.select_one("figure#fig-two")
     assert figure.select_one(".panel#listen-to-two") and "Two voices." in figure.figcaption.text
