@@ -11,7 +11,7 @@ from torch import Tensor
 from gatedrnn.batching import Batch, epoch_batches
 from gatedrnn.datasets import Dataset
 from gatedrnn.model import music_model
-from gatedrnn.optim import State, rescale
+from gatedrnn.optim import State, apply, rescale
 from gatedrnn.protocol import Protocol
 from gatedrnn.training import train
 
@@ -98,6 +98,19 @@ def test_the_authors_rule_floors_the_root_and_rescales_the_step(data, clip_norm:
         theta = theta - velocity * min(1, clip_norm / norms[-1])
     assert max(norms) > 0.01 and min(norms) < 1
     torch.testing.assert_close(trained(data, rule), theta[0], rtol=1e-9, atol=1e-12)
+
+
+def test_a_gradient_whose_norm_overflows_ends_a_run_only_where_the_norm_is_used():
+    """In single precision its squares overflow, though it is finite itself; the authors' rule clips no gradient."""
+    gradient, rate = torch.tensor([[1e22, -3e18, 1.0]] * 2), [1e-3, 1e-3]
+    gradient[1, 2] = math.inf
+    for optimizer, bad in (("authors", [0, 1]), ("rmsprop", [1, 1]), ("adam", [1, 1])):
+        state = State.start(torch.ones(2, 3), rate, [0.0] * 2, [0.0] * 2, averaged=False)
+        apply(Protocol(optimizer=optimizer), state, gradient.clone(), 1.0, 1)
+        assert state.bad.tolist() == bad and state.theta.isfinite().all()
+        assert (state.theta[1] == 1).all(), "a gradient that is not finite moves nothing"
+        if optimizer == "authors":  # 1e22 has an infinite mean square, and is divided by it
+            torch.testing.assert_close(state.theta[0], 1 - 1e-3 * torch.tensor([0, -(20**0.5), 20**0.5]))
 
 
 def test_a_rate_that_rises_and_falls_as_a_cosine(data):

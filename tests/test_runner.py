@@ -121,7 +121,7 @@ KEYS = {
     Trial("no_noise", "nottingham", "gru"): "f786dfc51348",
     Trial("informed", "nottingham", "gru"): "45335f26149a",
     Trial("wide", "nottingham", "gru"): "033a46427061",
-    Trial("authors", "nottingham", "gru"): "101a3c72c2d4",
+    Trial("authors", "nottingham", "gru"): "df9be6d34883",
     Trial("best", "nottingham", "gru"): "86eab1584ef4",
     Trial("components", "nottingham", "gru"): "70a580a4812a",
     Trial("components", "piano_midi", "lstm", "no_forget_gate", "same_parameters"): "b0b16ff853ff",

@@ -69,10 +69,11 @@ def apply(rule: Protocol, state: State, gradient: Tensor, factor: Number, count:
     tensors of one element. A gradient that is not finite counts in `state.bad` and moves nothing, or, with `shrink`, a
     tenth of the parameters takes its place, as in the authors' later code.
     """
-    rescaled, norm = rescale(gradient, rule.clip_norm)
-    if rule.optimizer != "authors":  # they rescale the step instead
-        gradient = rescaled
-    finite = norm.isfinite()
+    if rule.optimizer == "authors":  # they rescale the step instead, so that an overflow of the norm is none of theirs
+        finite = gradient.isfinite().all(1, keepdim=True)
+    else:
+        gradient, norm = rescale(gradient, rule.clip_norm)
+        finite = norm.isfinite()
     state.bad += ~finite[:, 0]
     gradient = torch.where(finite, gradient, 0.1 * state.theta if shrink else torch.zeros_like(gradient))
     rate = state.rate * factor

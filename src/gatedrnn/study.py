@@ -100,7 +100,8 @@ class Trial:
         epochs, patience = (column.stretch * number for number in EPOCHS[self.data])
         if fixed := column.epochs or column.budget * budget:
             epochs = patience = max(round(share * fixed), 1)
-            rule = replace(rule, validate_every=max(epochs // 60, 1))
+            if not column.epochs:
+                rule = replace(rule, validate_every=max(epochs // 60, 1))
         if rule.start == "modern":
             start, informed = variant_of(self.unit, self.variant).start, source(self.data).kind == "music"
             rule = replace(rule, start=start, informed_start=informed, batch_size=batch_size)
