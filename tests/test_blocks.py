@@ -71,6 +71,17 @@ def test_equal_to_the_recurrence_in_float64(unit: str, options: dict, shape: tup
     assert_same(both(*problem(unit, options, shape, shared)))
 
 
+@pytest.mark.parametrize("T, B", [(4, 0), (0, 3), (0, 0)])
+@pytest.mark.parametrize("unit, options", FORMS)
+def test_without_sequences_or_steps_the_gradient_is_zero(unit: str, options: dict, T: int, B: int):
+    model, theta, batch = problem(unit, options, (2, 1, 1, 6, 5, 4, 0.5))
+    parts = (batch.x, batch.target, batch.mask)
+    batch = Batch(*(part.repeat(1, T, B, *[1] * (part.ndim - 3)) for part in parts))
+    found = both(model, theta, batch)
+    assert found[0][0].shape == (2, T, B) and (found[0][1] == 0).all()
+    torch.testing.assert_close(*found)
+
+
 ARRIVALS = {
     "permuted": lambda nll: (nll.permute(2, 0, 1) * torch.linspace(0, 1, nll.numel()).view(nll.shape[2], -1, 37)).sum(),
     "non-contiguous": lambda nll: nll[:, ::2].sum() + nll[..., 1::2].square().sum(),

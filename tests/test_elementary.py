@@ -51,6 +51,13 @@ def test_one_row_by_hand_is_the_librarys_product():
         np.testing.assert_allclose(out, x @ W, atol=1e-13)
 
 
+def test_a_product_without_rows_writes_nothing():
+    """Compiled code does not check its indices: one row too many is written over somebody else's memory."""
+    memory = np.full((1, 3), 7.0)
+    elementary.product(np.ones((1, 4))[:0], np.ones((4, 3)), memory[:0])
+    np.testing.assert_array_equal(memory, 7.0)
+
+
 def softplus(x: np.ndarray) -> np.ndarray:
     """`elementary.softplus` of each number, compiled: its value and its derivative, (2, n)."""
 

@@ -97,6 +97,18 @@ def test_gradcheck(unit, options):
 
 
 @pytest.mark.parametrize("unit, options", FORMS)
+@pytest.mark.parametrize("T, B", [(4, 0), (0, 3), (0, 0)])
+def test_without_sequences_or_steps_nothing_comes_out_and_every_gradient_is_zero(unit, options, T, B):
+    _, weights = population(unit, options, P=2, D=3, H=5)
+    weights = {name: w.detach().requires_grad_() for name, w in weights.items()}
+    states = RECURRENCES[unit](random(2, T, B, 3, seed=7), **weights)
+    for h in states if unit == "lstm" else (states,):
+        assert h.shape == (2, T, B, 5)
+        for gradient in torch.autograd.grad(h.sum(), list(weights.values()), retain_graph=True):
+            assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("unit, options", FORMS)
 def test_an_input_shared_by_the_population(unit, options):
     _, weights = population(unit, options, P=3, D=3, H=2)
     x = random(1, 5, 2, 3, seed=8).requires_grad_()

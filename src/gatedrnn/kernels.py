@@ -101,7 +101,7 @@ class _NLL(Function):
     def forward(ctx, theta, x, target, mask, shapes, squash):
         (T, B, D), (H, G), K = x.shape[1:], shapes["U"], target.shape[3]
         nll = theta.new_empty(theta.shape[0], T, B)
-        rolls = [blocks.Roll(flat, *blocks.notes(flat)) for flat in read(x).reshape(-1, T * B, D)]
+        rolls = [blocks.Roll(flat, *blocks.notes(flat)) for flat in read(x).reshape(len(x), T * B, D)]
         targets, masks, ctx.kept = read(target), read(mask), []
         for member, (row, nll_p) in enumerate(zip(read(theta), written(nll), strict=True)):
             roll, target_p, mask_p = (own[member % len(own)] for own in (rolls, targets, masks))  # or one for all

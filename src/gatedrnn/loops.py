@@ -129,7 +129,7 @@ def lstm_backward(
         k_c.addcmul_(k_o, V_o)
         keep = torch.addcmul(f, k_ifc[..., 0, :], V_i).addcmul_(k_ifc[..., 1, :], V_f)
     da_o, da_ifc = da[..., :H], da[..., H:].unflatten(-1, (3, H))
-    dh, dc = torch.zeros_like(h[:, 0]), torch.zeros_like(c[:, 0])
+    dh, dc = torch.zeros_like(h[:, 0]), torch.zeros_like(h[:, 0])
     grad_c = torch.zeros_like(grad_h) if grad_c is None else grad_c
     for g_h, g_c, k_o_t, k_c_t, k_ifc_t, keep_t, da_t, da_o_t, da_ifc_t in steps(
         grad_h, grad_c, k_o, k_c, k_ifc, keep, da, da_o, da_ifc, reverse=True
