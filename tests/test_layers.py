@@ -149,5 +149,27 @@ def test_wrong_shapes_say_what_was_expected(kind):
         layer(torch.zeros(T, B, D), pair[0] if kind is LSTM else pair)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_what_no_layer_can_read_is_refused_in_one_sentence(kind):
+    layer = kind(D, H)
+    with pytest.raises(ValueError, match="at least one step"):
+        layer(torch.zeros(0, B, D))
+    with pytest.raises(ValueError, match="not a PackedSequence: pad the sequences"):
+        layer(nn.utils.rnn.pack_sequence([torch.zeros(T, D)]))
+    with pytest.raises(ValueError, match="^all must have one dtype, not x float32, W float32.* h0 float64"):
+        layer(torch.zeros(T, B, D), start_of(layer, B))
+
+
+@pytest.mark.parametrize("kind, options", FORMS)
+def test_half_precision_runs_where_nothing_is_compiled_for_it(kind, options):
+    layer = filled(kind(D, H, dtype=torch.float64, **options))
+    exact = layer(random(T, B, D))[0]
+    layer = layer.to(torch.bfloat16)
+    h = layer(random(T, B, D).bfloat16())[0]
+    h.sum().backward()
+    assert h.dtype == layer.W.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(h.double(), exact, rtol=0.1, atol=0.1)
+
+
 def _without_first(start):
     return tuple(part[0] for part in start) if isinstance(start, tuple) else start[0]

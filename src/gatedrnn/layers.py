@@ -50,11 +50,15 @@ class Layer(nn.Module):
         With batch_first, x and h are (B, T, .); a single sequence is x (T, D) and gives h (T, H) and h_T (1, H). The
         state before the first step has the shape of the last, and is zero unless given.
 
-        Raises ValueError for other shapes.
+        Raises ValueError for other shapes and dtypes, for no step at all, and for packed sequences, which are unknown.
         """
+        if not isinstance(x, Tensor):
+            raise ValueError(f"x must be a tensor, not a {type(x).__name__}: pad the sequences")
         alone, turned = x.ndim == 2, self.batch_first and x.ndim == 3
         x = x[:, None] if alone else x.transpose(0, 1) if turned else x
         B = check_shapes({"x": ("T", "B", self.input_size)}, x=x)["B"]
+        if not len(x):
+            raise ValueError("x must have at least one step: there is no last state without one")
         start = {name: part[:, None] if alone else part for name, part in self._start(state).items()}
         check_shapes(dict.fromkeys(start, (1, B, self.hidden_size)), **start)
         weights = {name: part[None] for name, part in self.named_parameters()}

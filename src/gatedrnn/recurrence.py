@@ -14,8 +14,9 @@ cannot change an earlier one.
 The engine is chosen by the variable GATEDRNN_ENGINE, or by `use_engine`:
 
 - torch: the loops of `gatedrnn.loops`, on any device;
-- compiled: `gatedrnn.kernels` (Numba) on a CPU, an error where it is missing, and on another device; with it a model of
-  music has its likelihood and gradient from `gatedrnn.blocks`, without the functions here;
+- compiled: `gatedrnn.kernels` (Numba) on a CPU in float32 and float64, an error where it is missing, on another device
+  and in another precision; with it a model of music has its likelihood and gradient from `gatedrnn.blocks`, without the
+  functions here;
 - auto, the default: compiled where possible, otherwise torch.
 """
 
@@ -57,12 +58,16 @@ def use_engine(name: str):
 def engine_for(U: Tensor):
     """The module whose loops run for parameters like U (P, H, gH): `loops` or `kernels`."""
     name = engine()
-    if name != "torch" and U.device.type == "cpu" and importlib.util.find_spec("numba"):
+    known = U.device.type == "cpu" and U.dtype in (torch.float32, torch.float64)
+    if name != "torch" and known and importlib.util.find_spec("numba"):
         from . import kernels
 
         return kernels
     if name == "compiled":
-        raise ValueError("the compiled engine needs a CPU and Numba: pip install 'gatedrnn[fast]', or leave it at auto")
+        raise ValueError(
+            "the compiled engine needs a CPU, float32 or float64, and Numba: pip install 'gatedrnn[fast]', or leave it "
+            "at auto"
+        )
     return loops
 
 
@@ -75,7 +80,7 @@ def prepare() -> None:
 
 
 def tanh_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor | None = None, h0: Tensor | None = None) -> Tensor:
-    """h_t = tanh(W x_t + U h_{t-1} + b) -> h (P, T, B, H). Raises ValueError, naming it, for a shape that is off.
+    """h_t = tanh(W x_t + U h_{t-1} + b) -> h (P, T, B, H). Raises ValueError for a shape or dtype that is off.
 
     >>> tanh_recurrence(torch.zeros(1, 9, 2, 5), torch.zeros(3, 5, 4), torch.zeros(3, 4, 4)).shape
     torch.Size([3, 9, 2, 4])
@@ -90,7 +95,7 @@ def gru_recurrence(
     """The GRU of section 3.2 -> h (P, T, B, H).
 
     With b_U (P, H) given, the reset gate acts after the product. With four blocks in U, z r f h~, a gate f of its own
-    keeps the old state in place of 1 - z. Raises ValueError, naming it, for a shape that is off.
+    keeps the old state in place of 1 - z. Raises ValueError for a shape or dtype that is off.
     """
     _check(4 if U.ndim == 3 and U.shape[2] == 4 * U.shape[1] else 3, x=x, W=W, U=U, b=b, b_U=b_U, h0=h0)
     return _GRU.apply(x, W, U, b, b_U, _state(h0, x, U))
@@ -109,18 +114,21 @@ def lstm_recurrence(
     """The LSTM of section 3.1 -> h and c, each (P, T, B, H).
 
     V (P, 3H) holds the peepholes of o, i, f, or is None. Without `squash`, h = o c in place of h = o tanh(c). Raises
-    ValueError, naming it, for a shape that is off.
+    ValueError for a shape or dtype that is off.
     """
     _check(4, x=x, W=W, U=U, b=b, V=V, h0=h0, c0=c0)
     return _LSTM.apply(x, W, U, b, V, _state(h0, x, U), _state(c0, x, U), squash)
 
 
 def _check(gates: int, **arrays: Tensor | None) -> None:
-    """Hold all shapes against one another; `gates` blocks lie side by side in W, U and b."""
+    """Hold all shapes and dtypes against one another; `gates` blocks lie side by side in W, U and b."""
     many = "H" if gates == 1 else f"{gates}H"
     shapes: dict[str, tuple[str, ...]] = {"x": ("P|1", "T", "B", "D"), "U": ("P", "H", many), "W": ("P", "D", many)}
     shapes |= {"b": ("P", many), "V": ("P", "3H"), "b_U": ("P", "H"), "h0": ("P", "B", "H"), "c0": ("P", "B", "H")}
     check_shapes(shapes, **arrays)
+    dtypes = {name: str(array.dtype).removeprefix("torch.") for name, array in arrays.items() if array is not None}
+    if len(set(dtypes.values())) > 1:
+        raise ValueError(f"all must have one dtype, not {', '.join(f'{name} {of}' for name, of in dtypes.items())}")
 
 
 class _Tanh(Function):
