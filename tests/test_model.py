@@ -120,6 +120,11 @@ def test_seeds_that_are_no_list_are_refused(seeds):
         ("tanh", {"peepholes": False}, "only the LSTM has peepholes to leave out"),
         ("lstm", {"reset": "after"}, "only the GRU has a reset gate"),
         ("tanh", {"reset": "after"}, "only the GRU has a reset gate"),
+        ("lstm", {"independent": True}, "only a GRU's gates can be made independent"),
+        ("gru", {"squash": False}, "only the LSTM has a tanh on its memory"),
+        ("gru", {"held": (("f", "one"),)}, r"held must be pairs of a gate \(z, r, h_tilde\) and how"),
+        ("lstm", {"held": (("i", "shut"),)}, r"how \(one, constant, input, complement"),
+        ("gru", {"held": (("z", "complement"),)}, "complement where there is a gate f"),
     ],
 )
 def test_an_option_of_another_unit_is_refused(unit, options, sentence):

@@ -27,7 +27,8 @@ class SequenceModel:
     unit : "tanh", "gru" or "lstm". output : a `BernoulliOutput` or `GaussianMixtureOutput`. peepholes : for the LSTM;
     the paper's has them. reset : "before" (the paper's) or "after" the matrix product, for the GRU.
 
-    Raises ValueError for an unknown unit (it lists the known ones), a size below 1, an unknown reset.
+    Raises ValueError for an unknown unit (it lists the known ones), a size below 1, an unknown reset, and for what the
+    unit does not have.
     """
 
     unit: str
@@ -49,6 +50,16 @@ class SequenceModel:
             raise ValueError(f"only the LSTM has peepholes to leave out: do not pass peepholes for {self.unit!r}")
         if self.reset != "before" and self.unit != "gru":
             raise ValueError(f"only the GRU has a reset gate: do not pass reset for {self.unit!r}")
+        if self.independent and self.unit != "gru":
+            raise ValueError(f"only a GRU's gates can be made independent: do not pass independent for {self.unit!r}")
+        if not self.squash and self.unit != "lstm":
+            raise ValueError(f"only the LSTM has a tanh on its memory: do not pass squash for {self.unit!r}")
+        for gate, how in self.held:
+            if gate not in self.gates or how not in variants.BLOCKS or (how == "complement" and "f" not in self.gates):
+                raise ValueError(
+                    f"held must be pairs of a gate ({', '.join(self.gates)}) and how ({', '.join(variants.BLOCKS)}; "
+                    f"complement where there is a gate f), not {(gate, how)!r}"
+                )
 
     @property
     def gates(self) -> tuple[str, ...]:
