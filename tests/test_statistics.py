@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gatedrnn.statistics import Group, estimate, holm, interval
+from gatedrnn.statistics import Group, estimate, holm, interval, over_pieces
 
 
 def test_the_interval_is_students():
@@ -29,6 +29,12 @@ def test_without_pieces_an_estimate_is_students_and_a_difference_is_welchs():
 def test_a_single_seed_has_no_interval():
     one = estimate([(1, Group(np.array([8.0])))])
     assert one.mean == 8.0 and np.isnan(one.half) and np.isnan(one.p)
+
+
+def test_no_difference_at_all_is_not_a_sure_one():
+    """A lesion of what a network does not use costs 0 on every piece."""
+    assert over_pieces([0.0, 0.0, 0.0], [3, 4, 5]).p == 1
+    assert over_pieces([3.0, 4.0, 5.0], [3, 4, 5]).p == pytest.approx(0)
 
 
 def simulated(random, seeds=5, pieces=60, seed_sd=0.05, piece_sd=0.0, shift=0.0, steps=None, ease=None):

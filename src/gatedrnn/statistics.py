@@ -75,10 +75,12 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of a mean of 0; nan as for `half`."""
+        """Two-sided p-value of a mean of 0; nan as for `half`, 1 where there is neither a difference nor an error."""
         if not self.freedom > 0:
             return math.nan
-        return float(2 * student.sf(abs(self.mean) / self.error, self.freedom)) if self.error else 0.0
+        if not self.error:
+            return float(self.mean == 0)
+        return float(2 * student.sf(abs(self.mean) / self.error, self.freedom))
 
 
 def estimate(
