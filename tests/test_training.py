@@ -302,6 +302,9 @@ def test_a_nan_stops_with_the_member_and_its_rate(data):
     rates = [1e-3, 1e308]
     with pytest.raises(TrainingDiverged, match=r"member 1 \(learning rate 1e\+308, seed 9\)"):
         train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64)
+    with pytest.raises(TrainingDiverged, match=r"member 1 \(learning rate 1e\+308, seed 9\)"):
+        own = dataclasses.replace(SHORT, order="own")  # each is trained by itself
+        train(model, data, learning_rates=rates, seeds=[0, 9], protocol=own, dtype=torch.float64)
     dropped = train(model, data, learning_rates=rates, seeds=[0, 9], protocol=SHORT, dtype=torch.float64, on_nan="drop")
     alone = train(model, data, learning_rates=rates[:1], seeds=[0], protocol=SHORT, dtype=torch.float64)
     assert [h.stop_reason for h in dropped.histories] == ["max_epochs", "diverged"]
@@ -340,4 +343,7 @@ def test_bad_arguments(data):
         train(speech_model("gru", 2), sound, learning_rates=[1e-2], seeds=[0], protocol=Protocol(informed_start=True))
     with pytest.raises(ValueError, match="'raise', 'drop' or 'shrink'"):
         train(model, data, learning_rates=[1e-2], seeds=[0], on_nan="ignore")
+    with pytest.raises(ValueError, match="epoch 3 of rungs has none"):
+        rule = Protocol(max_epochs=4, validate_every=2)
+        train(model, data, learning_rates=[1e-2] * 2, seeds=[0] * 2, protocol=rule, rungs=((2, 2), (3, 1)))
     assert SequenceModel("gru", 5, 3, BernoulliOutput(5)).kind == "music"

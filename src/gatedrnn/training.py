@@ -20,7 +20,7 @@ from .datasets import Dataset
 from .history import History
 from .model import SequenceModel
 from .network import Network
-from .population import Population
+from .population import Population, TrainingDiverged
 from .process import check_device, prepare_process
 from .protocol import Protocol
 
@@ -71,8 +71,8 @@ def train(
     with the lowest validation NLL so far go on. When one is left it has been chosen, and training ends.
 
     Raises ValueError for lists of different lengths, a rate that is not a positive number, a device that is not here, a
-    data set of another kind than the model's, or a checkpoint of another run; TrainingDiverged, naming the member and
-    its learning rate, when a loss or gradient is not finite.
+    data set of another kind than the model's, a rung at which nothing is validated, or a checkpoint of another run;
+    TrainingDiverged, naming the member and its learning rate, when a loss or gradient is not finite.
     """
     protocol = protocol or Protocol()
     for name, values in (("learning_rates", learning_rates), ("seeds", seeds)):
@@ -99,6 +99,8 @@ def train(
         raise ValueError("informed_start sets the log-odds of pitches: it is for models of music only")
     if on_nan not in ("raise", "drop", "shrink"):
         raise ValueError(f"on_nan must be 'raise', 'drop' or 'shrink', not {on_nan!r}")
+    if unseen := [epoch for epoch, _ in rungs if epoch % protocol.validate_every and epoch < protocol.max_epochs]:
+        raise ValueError(f"halving needs a validation at each rung: epoch {unseen[0]} of rungs has none")
     device = check_device(device)
     prepare_process()
     histories = [
@@ -144,5 +146,8 @@ def _one_by_one(
         own = None if checkpoint is None else checkpoint.with_suffix(f".{number}.npz")
         one: dict[str, Any] = {"learning_rates": [h.learning_rate], "seeds": [h.seed]}
         one |= {"weight_noise": [h.weight_noise], "dropout": [h.dropout]}
-        results.append(train(model, dataset, checkpoint=own, **one, **options))
+        try:
+            results.append(train(model, dataset, checkpoint=own, **one, **options))
+        except TrainingDiverged as error:
+            raise TrainingDiverged(str(error).replace("member 0", f"member {number}", 1)) from error
     return Result(model, torch.cat([r.theta for r in results]), [r.histories[0] for r in results])
