@@ -7,6 +7,7 @@ import pytest
 
 from gatedrnn import comparison, optim, study
 from gatedrnn.columns import COLUMNS, LONGER_RUNGS, PRIMARY, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
+from gatedrnn.files import DataError
 from gatedrnn.study import Trial, grid
 from gatedrnn.variants import VARIANTS
 
@@ -180,6 +181,8 @@ def test_kept_parameters_that_are_none_are_refused(tmp_path: Path, content: dict
     }
     ((name, how),) = content.items()
     path = study.parameters_path(tmp_path, trial)
+    with pytest.raises(DataError, match="there is no file .*nottingham_gru.npz"):
+        study.kept(trial, tmp_path)
     path.parent.mkdir()
     np.savez(path, **{name: bad[how] if how is not np.float64 else whole.astype(np.float64)})
     with pytest.raises(ValueError, match="does not hold the parameters of paper/nottingham/gru"):

@@ -223,8 +223,10 @@ def parameters_path(folder: Path, trial: Trial) -> Path:
 
 
 def kept(trial: Trial, folder: Path) -> torch.Tensor:
-    """The parameters (1, N) that were kept for a trial. Raises ValueError for a file that does not hold them."""
+    """The parameters (1, N) that were kept for a trial. Raises ValueError where no file holds them."""
     path = parameters_path(folder, trial)
+    if not path.is_file():
+        raise files.DataError(f"there is no file {path}: it is kept with the record when {trial} is run")
     theta = files.read_npz(path).get("theta", np.empty(0))
     fits = theta.shape == (trial.model.num_parameters,) and theta.dtype == np.float32
     if not (fits and np.isfinite(theta).all()):
