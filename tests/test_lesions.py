@@ -95,6 +95,12 @@ def test_only_a_gate_can_be_held(unit: str, gate: str):
         held(made(unit), **{gate: 1.0})
 
 
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), torch.tensor([0.1, 0.2, 3.0, 0.4, 0.5])])
+def test_a_gate_cannot_be_held_where_no_gate_is(value: float | Tensor):
+    with pytest.raises(ValueError, match="a gate lies between 0 and 1"):
+        held(made("gru"), z=value)
+
+
 @pytest.mark.parametrize("unit, variant, fixed", [
     ("gru", "no_reset", {"r": 1.0}), ("gru", "no_update", {"z": 1.0}), ("lstm", "no_input_gate", {"i": 1.0}),
     ("lstm", "no_forget_gate", {"f": 1.0}), ("lstm", "no_output_gate", {"o": 1.0}),

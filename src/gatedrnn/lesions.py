@@ -52,7 +52,7 @@ def averages(network: Network, sequences: Sequence[np.ndarray]) -> dict[str, Ten
 def held(network: Network, **values: Tensor | float) -> Network:
     """The network with gates that stand still, each at a number from 0 to 1 or at one a unit (H,): held(network, z=1).
 
-    Raises ValueError for what is not a gate of the unit.
+    Raises ValueError for what is not a gate of the unit, and for a number that no gate can have.
     """
     copy, H = replace(network, theta=network.theta.clone()), network.model.hidden_size
     for gate, value in values.items():
@@ -60,11 +60,14 @@ def held(network: Network, **values: Tensor | float) -> Network:
             raise ValueError(
                 f"{gate!r} is no gate of the {network.model.unit} unit: it has {', '.join(known) or 'none'}"
             )
+        value = torch.as_tensor(value, dtype=torch.float64).expand(H)
+        if not ((value >= 0) & (value <= 1)).all():
+            raise ValueError(f"a gate lies between 0 and 1: {gate} cannot be held at {value.tolist()}")
         block, parameters = network.model.block(gate), copy.parameters
         for letter in "WUV":
             if letter in parameters:
                 parameters[letter][..., block] = 0
-        parameters["b"][block] = torch.logit(torch.as_tensor(value, dtype=torch.float64).expand(H), eps=NEVER)
+        parameters["b"][block] = torch.logit(value, eps=NEVER)
     return copy
 
 
