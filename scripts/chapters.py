@@ -19,8 +19,8 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parents[1]
 PROCESSES = 2
 CELL_TIMEOUT = 300  # seconds
-# Training amplifies the last digit, so a chapter is computed by the engine that is there on every machine.
-os.environ["GATEDRNN_ENGINE"] = "torch"
+# Training amplifies the last digit, so a page is computed by the engine that is there on every machine.
+ENGINE = {"GATEDRNN_ENGINE": "torch"}
 
 
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
@@ -46,8 +46,9 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
         return notebook, time.perf_counter() - start
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that started it is gone, even killed: it would wait for work for ever."""
+def begin() -> None:
+    """Set the engine, and let this process end when its parent is gone: it would wait for work for ever."""
+    os.environ.update(ENGINE)
     parent = os.getppid()
 
     def watch() -> None:
@@ -61,7 +62,7 @@ def end_with_parent() -> None:
 def execute_all(paths: Iterable[Path], keep: Callable[[Path, nbformat.NotebookNode, float], None]) -> bool:
     """Run notebooks, two at a time, handing each finished one to `keep`; say what happens; true if none failed."""
     failed = False
-    with ProcessPoolExecutor(PROCESSES, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(PROCESSES, initializer=begin) as pool:
         try:
             waiting = {pool.submit(execute, path): path for path in paths}
             print(f"executing {len(waiting)} chapters, {PROCESSES} at a time", flush=True)
