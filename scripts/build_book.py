@@ -198,8 +198,9 @@ def stop(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores a hang-up, and that stays so
+            signal.signal(number, stop)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

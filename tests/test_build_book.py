@@ -4,6 +4,7 @@ import fcntl
 import importlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -205,6 +206,21 @@ def test_two_builds_take_turns(built, capsys):
         assert built.script.main() == 0
         later.join()
     assert said(capsys) == "another build is still at work: waiting for its end"
+
+
+@pytest.mark.slow
+def test_a_hang_up_that_nohup_ignores_is_ignored(tree: Path):
+    (tree / "_build").mkdir()
+    command = f"trap '' HUP; exec {shlex.quote(sys.executable)} scripts/build_book.py"
+    with open(tree / "_build" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that it waits
+        build = subprocess.Popen(["sh", "-c", command], cwd=tree, stdout=subprocess.PIPE, text=True)
+        with build:
+            assert "waiting" in build.stdout.readline()
+            build.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                build.wait(3)
+            build.kill()
 
 
 @pytest.mark.slow
