@@ -173,6 +173,11 @@ def test_sample_refuses_pickled_arrays(refused, tmp_path: Path):
 def test_an_opening_from_no_piece(refused, trained: Path, tmp_path: Path):
     output = tmp_path / "a.mid"
     assert "no test piece" in refused("sample", trained, "--opening", 4, "--piece", 100000, "--output", output)
+    assert "an opening of 999 is too long" in refused("sample", trained, "--opening", 999, "--output", output)
+
+
+def test_nothing_to_lesion_is_said(refused, tmp_path: Path):
+    assert "no network of the column components is kept" in refused("lesions", "--results", tmp_path)
 
 
 def test_a_sample_is_written_whole_or_not_at_all(refused, trained: Path, tmp_path: Path):
@@ -252,6 +257,7 @@ def test_a_trial_of_the_study_its_table_and_its_parameters(tmp_path: Path):
     assert values.returncode == 0 and "test_per_sequence_ci" in values.stdout.splitlines()[0]
     scored = run("evaluate", "bach_chorales", "gru", "--results", tmp_path)
     assert scored.returncode == 0 and "recorded" in scored.stdout
+    assert values.stdout.endswith("\n") and not values.stdout.endswith("\n\n")
     lesioned = run("lesions", "--column", "paper", "--results", tmp_path)
     assert lesioned.returncode == 0 and (tmp_path / "lesions.json").is_file()
     assert lesioned.stdout == f"paper/bach_chorales/gru: {tmp_path / 'lesions.json'}\n"

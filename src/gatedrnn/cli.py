@@ -144,6 +144,10 @@ def sample(
     dataset = datasets.load(network.data)
     if opening and piece >= len(dataset.test):
         raise ValueError(f"there is no test piece {piece}: {dataset.name} has {len(dataset.test)}, counted from 0")
+    if opening and opening > len(dataset.test[piece]):
+        raise ValueError(
+            f"test piece {piece} has {len(dataset.test[piece])} steps: an opening of {opening} is too long"
+        )
     start = dataset.test[piece][:opening] if opening else None
     roll = sample_roll(network, steps, opening=start, seed=seed)
     wave = sound.render(roll, step_seconds=dataset.step_seconds)

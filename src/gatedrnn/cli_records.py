@@ -89,7 +89,7 @@ def table(
     found = {place: record for place, record in found.items() if place[0] in (column or known)}
     frame, lost = comparison.table(found.values()), comparison.contrasts(found, PRIMARY)
     if csv:
-        print(frame.merge(lost, "left").to_csv(index=False))
+        print(frame.merge(lost, "left").to_csv(index=False), end="")
         return
     print(comparison.shown(frame, lost, markdown=markdown))
     held, figures = comparison.inside(frame)
@@ -140,5 +140,10 @@ def lesions(
     from . import study as declared
 
     trials = declared.grid((column,), tuple(data or declared.EPOCHS), ("gru", "lstm"))
-    for trial in (trial for trial in trials if declared.parameters_path(results, trial).is_file()):
+    there = [trial for trial in trials if declared.parameters_path(results, trial).is_file()]
+    if not there:
+        raise ValueError(
+            f"no network of the column {column} is kept in {results}: run `gatedrnn study`, or name another"
+        )
+    for trial in there:
         print(f"{trial}: {lesioned.record(trial, results)}", flush=True)
