@@ -80,7 +80,7 @@ def slider(
     words = {c["label"]: c["options"][i] for c, i in zip(controls, chosen, strict=True)}
     words |= {key: v[k] for key, v in data["values"].items()}
     summary = f"{', '.join(family)} by {', '.join(sliders)}; {int(np.prod(shape))} settings"
-    return _chart("slider", data, shown, sentence(readout, words), words, height, summary, title, alt, caption, name)
+    return _chart("slider", data, shown, sentence(readout, words), height, summary, title, alt, caption, name)
 
 
 def latch(
@@ -130,7 +130,7 @@ def latch(
     data |= {"model": {"offers": compact(offers, 6), "write": list(map(int, write)), "show": list(map(int, show))}}
     words = {"f": f, "i": i, "o": o, "c": float(c[-1])}
     summary = f"{len(offers)} steps, f = {f:g}, i = {i:g}, o = {o:g}, last memory {c[-1]:.3f}"
-    return _chart("slider", data, shown, sentence(readout, words), words, 260, summary, title, alt, caption, name)
+    return _chart("slider", data, shown, sentence(readout, words), 260, summary, title, alt, caption, name)
 
 
 def run_latch(offers: np.ndarray, write, show, f: float, i: float, o: float) -> tuple[np.ndarray, np.ndarray]:
@@ -267,7 +267,7 @@ def sentence(readout: str, words: Mapping) -> str:
         raise ValueError(f"The readout names {error}: it may name {', '.join(words)}.") from None
 
 
-def _chart(kind, data, shown, readout, words, height, summary, title, alt, caption, name) -> Panel:
+def _chart(kind, data, shown, readout, height, summary, title, alt, caption, name) -> Panel:
     setting = ", ".join(
         f"{c['label']} = {c['options'][i]}" for c, i in zip(data["controls"], data["start"], strict=True)
     )
