@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from .claims import AGAINST, MISSING, MIXED, OPEN, SUPPORTED
+from .claims import AGAINST, MISSING, MIXED, OPEN, SUPPORTED, Differences
 from .comparison import PRINTED, SETS, Found, train_test
 from .extras import Extra
 from .figures import COLORS, INK, MARKERS, NAMES, RULE, WIDTH, learning_curves
@@ -35,19 +35,13 @@ Face = Literal["none", "full", "left", "right"]
 COLUMN_FACES: tuple[Face, ...] = ("none", "full", "left", "right")  # how a column fills its marker
 TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE, MIXED: UNSURE}
 
-Values = Sequence[float] | np.ndarray | Estimate  # one value a seed, or an estimate
-
-
-def _interval(values: Values) -> tuple[float, float]:
-    return (values.mean, values.half) if isinstance(values, Estimate) else interval(values)
-
 
 def _unit_handles() -> list[Line2D]:
     return [Line2D([], [], color=COLORS[unit], marker=MARKERS[unit], label=NAMES[unit]) for unit in UNITS]
 
 
 def interval_plot(
-    rows: Mapping[str, Mapping[str, Values]], ax: Axes | None = None, *, margin: float = 0.0, xlabel: str = ""
+    rows: Mapping[str, Mapping[str, Differences]], ax: Axes | None = None, *, margin: float = 0.0, xlabel: str = ""
 ) -> Axes:
     """Draw means with 95 % intervals: row -> label -> values (a small mark each) or an `Estimate`, one below the other.
 
@@ -63,7 +57,7 @@ def interval_plot(
         for label, values in row.items():
             color, marker = LOOKS.get(label, (INK, "o"))
             y = at + 0.8 * ((labels.index(label) + 0.5) / len(labels) - 0.5)
-            mean, half = _interval(values)
+            mean, half = interval(values)
             ax.errorbar(mean, y, xerr=half, fmt=marker, color=color, capsize=3, ms=5, lw=1.6)
             if not isinstance(values, Estimate):
                 ax.plot(values, np.full(len(values), y + 0.1), "|", color=color, ms=4)

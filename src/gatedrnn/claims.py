@@ -31,25 +31,19 @@ LETTERS = dict(zip(SETS, "NJMPAB", strict=True))  # of the data sets, in a narro
 Differences = Sequence[float] | np.ndarray | Estimate  # one value a seed, or an estimate
 
 
-def _interval(differences: Differences) -> tuple[float, float]:
-    if isinstance(differences, Estimate):
-        return differences.mean, differences.half
-    return interval(differences)
-
-
 def better(differences: Differences) -> str:
     """Is the second of a pair better? Yes if the interval lies above 0, not so if it lies below.
 
     >>> better([0.3, 0.31, 0.32]), better([-0.4, 0.1, 0.5])
     ('supported', 'no conclusion')
     """
-    mean, half = _interval(differences)
+    mean, half = interval(differences)
     return SUPPORTED if mean > half else AGAINST if mean < -half else OPEN
 
 
 def alike(differences: Differences, margin: float = ALIKE) -> str:
     """Are two units alike? Yes if the whole interval is nearer to 0 than the margin, not so if all of it is further."""
-    mean, half = _interval(differences)
+    mean, half = interval(differences)
     return SUPPORTED if abs(mean) + half < margin else AGAINST if abs(mean) - half > margin else OPEN
 
 
@@ -161,7 +155,7 @@ def verdicts(found: Found, column: str, name: str, data: Iterable[str]) -> dict[
 
 def clearest(here: Iterable[Differences], elsewhere: Iterable[Differences]) -> str:
     """Is an advantage larger on every data set here than on any elsewhere? By intervals that do not overlap."""
-    here, elsewhere = ([_interval(values) for values in group] for group in (here, elsewhere))
+    here, elsewhere = ([interval(values) for values in group] for group in (here, elsewhere))
     if not here or not elsewhere:
         return MISSING
     if min(mean - half for mean, half in here) > max(mean + half for mean, half in elsewhere):

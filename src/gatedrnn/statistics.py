@@ -29,12 +29,16 @@ with Extra("records"):
 DRAWS = 4000
 
 
-def interval(values: ArrayLike) -> tuple[float, float]:
+def interval(values: "ArrayLike | Estimate") -> tuple[float, float]:
     """Mean and half-width of its 95 % confidence interval (Student's t) of one value a seed; nan for a single value.
+
+    Of an `Estimate`, its own.
 
     >>> [round(number, 3) for number in interval([8.0, 8.2, 8.4])]
     [8.2, 0.497]
     """
+    if isinstance(values, Estimate):
+        return values.mean, values.half
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float(values.mean()), float("nan")
