@@ -1,8 +1,8 @@
 """One update of a population: the rules by which parameters follow a gradient, a row for each member.
 
-Everything is done in place on a `State` and without looking at a number, so that the same lines serve a loop on a CPU
-and a recorded graph on CUDA. `torch.optim` has none of it for members with rates of their own; on one member the
-results are equal, which the tests hold.
+Everything is done in place on a `State` and without looking at a number, for which CUDA would have to be waited for.
+`torch.optim` has none of it for members with rates of their own; on one member the results are equal, which the tests
+hold.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .protocol import Protocol
 
-Number = float | Tensor
 FLOOR = 1e-2  # of the root mean square in "authors", the default of their later code
 
 
@@ -62,12 +61,12 @@ def rescale(vectors: Tensor, limit: float) -> tuple[Tensor, Tensor]:
     return vectors * (limit / norm).clamp(max=1), norm
 
 
-def apply(rule: Protocol, state: State, gradient: Tensor, factor: Number, count: Number, shrink: bool = False) -> None:
+def apply(rule: Protocol, state: State, gradient: Tensor, factor: float, count: int, shrink: bool = False) -> None:
     """One update along a gradient (P, N), by a protocol.
 
-    factor : what the schedule multiplies the learning rates by. count : the number of this update, from 1; numbers or
-    tensors of one element. A gradient that is not finite counts in `state.bad` and moves nothing, or, with `shrink`, a
-    tenth of the parameters takes its place, as in the authors' later code.
+    factor : what the schedule multiplies the learning rates by. count : the number of this update, from 1. A gradient
+    that is not finite counts in `state.bad` and moves nothing, or, with `shrink`, a tenth of the parameters takes its
+    place, as in the authors' later code.
     """
     if rule.optimizer == "authors":  # they rescale the step instead, so that an overflow of the norm is none of theirs
         finite = gradient.isfinite().all(1, keepdim=True)
@@ -95,6 +94,5 @@ def apply(rule: Protocol, state: State, gradient: Tensor, factor: Number, count:
             step.add_(state.theta * rate, alpha=rule.weight_decay)
     state.theta.sub_(step)
     if state.average is not None:  # its memory grows to 1 / (1 - averaging), so that the start is soon forgotten
-        early = (1.0 + count) / (10.0 + count)
-        weight = 1 - (early.clamp(max=rule.averaging) if isinstance(early, Tensor) else min(early, rule.averaging))
+        weight = 1 - min((1.0 + count) / (10.0 + count), rule.averaging)
         state.average.add_((state.theta - state.average) * weight)
