@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..units import UNITS
+from ..palette import COLORS, MORE
 from .words import as_json, escape, slug
 
-COLORS = {unit.name: unit.color for unit in UNITS.values()}
-OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#999999")  # for what is not a unit, from the same palette
+OTHERS = (*MORE, "#999999")  # for what is not a unit
 
 
 @dataclass(frozen=True, repr=False)
