@@ -8,10 +8,11 @@ import torch
 
 from gatedrnn.batching import make_batch
 from gatedrnn.evaluation import evaluate
-from gatedrnn.model import SequenceModel, music_model, speech_model
+from gatedrnn.model import SequenceModel, music_model, recall_model, speech_model
 from gatedrnn.network import Network
 from gatedrnn.outputs import BernoulliOutput, GaussianMixtureOutput
 from gatedrnn.units import UNITS
+from gatedrnn.variants import VARIANTS, apply_variant
 
 FORMS = [("tanh", {}), ("gru", {}), ("gru", {"reset": "after"}), ("lstm", {}), ("lstm", {"peepholes": False})]
 
@@ -115,6 +116,9 @@ MODELS = [
     speech_model("tanh", 4),
     SequenceModel("gru", 3, 2, GaussianMixtureOutput(2, 5, 1e-3)),
     SequenceModel("tanh", 3, 2, BernoulliOutput(6)),
+    recall_model("gru", 4),
+    *(apply_variant(music_model("gru", 4), name) for name in VARIANTS["gru"]),
+    *(apply_variant(music_model("lstm", 4), name) for name in VARIANTS["lstm"]),
 ]
 
 

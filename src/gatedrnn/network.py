@@ -20,9 +20,9 @@ from .checks import check_shapes
 from .evaluation import Evaluation, evaluate
 from .files import DataError, atomic, read_npz
 from .model import SequenceModel
-from .outputs import BernoulliOutput, GaussianMixtureOutput
+from .outputs import BernoulliOutput, GaussianMixtureOutput, RecallOutput
 
-OUTPUTS = {output.__name__: output for output in (BernoulliOutput, GaussianMixtureOutput)}
+OUTPUTS = {output.__name__: output for output in (BernoulliOutput, RecallOutput, GaussianMixtureOutput)}
 DTYPES = (torch.float32, torch.float64)
 
 
