@@ -107,6 +107,16 @@ def test_gradient_flow_keeps_very_small_norms_and_works_on_speech():
     assert flow["h"].shape == (8,) and (flow["h"] > 0).all()
 
 
+def test_the_flow_begins_at_the_last_step_however_many_of_those_before_count():
+    """Of the recall task only the last step is real: taken for the first, nothing lay before it."""
+    batch = make_batch(rolls(7, 4), "music", torch.float64)
+    late = batch.mask & ~torch.cat([batch.mask[:, 1:], torch.zeros_like(batch.mask[:, :1])], dim=1)
+    assert late.sum() == 2
+    whole, alone = (gradient_flow(network_of("lstm"), Batch(batch.x, batch.target, m)) for m in (batch.mask, late))
+    for name, norms in whole.items():
+        np.testing.assert_array_equal(alone[name], norms)
+
+
 def test_gradient_flow_refuses_a_sequence_without_steps():
     batch = make_batch(rolls(3, 3), "music", torch.float64)
     mask = batch.mask.clone()

@@ -1,5 +1,7 @@
 """Lesions against the readable cells run by hand with the part held, and against the forms they claim to be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from gatedrnn.datasets import load
 from gatedrnn.lesions import averages, catalogue, costs, held, noisy, without
 from gatedrnn.model import music_model
 from gatedrnn.network import Network
+from gatedrnn.outputs import RecallOutput
 from gatedrnn.statistics import over_pieces
 from gatedrnn.variants import VARIANTS
 
@@ -87,6 +90,13 @@ def test_means_are_over_real_steps(network: Network, rolls):
     runs = [network.gates(frames(roll)) for roll in rolls]
     for name, mean in averages(network, rolls).items():
         torch.testing.assert_close(mean, torch.cat([run[name][:, 0] for run in runs]).mean(0))
+
+
+def test_means_of_the_recall_task_are_over_all_steps_though_one_is_scored(rolls):
+    music = made("gru")
+    recall = Network(replace(music.model, output=RecallOutput(88)), music.theta)
+    for name, mean in averages(recall, rolls).items():
+        torch.testing.assert_close(mean, averages(music, rolls)[name])
 
 
 @pytest.mark.parametrize("unit, gate", [("gru", "h_tilde"), ("gru", "o"), ("tanh", "h")])

@@ -77,7 +77,7 @@ def gradient_flow(network: Network, batch: Batch) -> dict[str, np.ndarray]:
     cell = network.cell.requires_grad_(False)
     check_shapes({"batch.x": (1, "T", "B", cell.input_size)}, **{"batch.x": batch.x})
     (x,), (target,), (mask,) = batch.x.double(), batch.target.double(), batch.mask
-    last = mask.sum(0).long() - 1
+    last = (mask * torch.arange(1, len(mask) + 1)[:, None]).amax(0) - 1  # a mask may begin late, as in the recall task
     if (last < 0).any():
         raise ValueError("A sequence of the batch has no real step.")
     each = torch.arange(len(last))

@@ -40,8 +40,8 @@ def averages(network: Network, sequences: Sequence[np.ndarray]) -> dict[str, Ten
     ['h', 'h_tilde', 'r', 'z']
     """
     total: dict[str, Tensor] = {}
-    steps = 0
-    for _, batch in evaluation_batches(sequences, network.model.kind, dtype=network.theta.dtype):
+    steps, kind = 0, "music" if network.model.kind == "recall" else network.model.kind  # all steps, not the scored one
+    for _, batch in evaluation_batches(sequences, kind, dtype=network.theta.dtype):
         (mask,) = batch.mask
         steps += int(mask.sum())
         for name, part in network.gates(batch.x[0]).items():
