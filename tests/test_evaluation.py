@@ -47,3 +47,10 @@ def test_sequences_of_one_step_can_be_trained_on_and_scored():
     result = train(music_model("gru", 2), data, learning_rates=[1e-2], seeds=[0], protocol=Protocol(max_epochs=4))
     score = evaluate(result.model, result.theta, data.test)[0]
     assert math.isfinite(score.pooled) and math.isnan(score.pooled_after_first)
+
+
+def test_what_is_no_piece_is_not_scored():
+    model = music_model("gru", 2)
+    for piece in (np.zeros((0, 88)), np.full((3, 88), 2), np.zeros((3, 87))):
+        with pytest.raises(ValueError, match=r"Sequence 1 \(counted from 0\) cannot be used"):
+            evaluate(model, model.init([0]), [np.zeros((3, 88)), piece])

@@ -132,6 +132,19 @@ def test_an_option_of_another_unit_is_refused(unit, options, sentence):
         music_model(unit, **options)
 
 
+def test_a_start_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="start must be one of authors, glorot, modern, not 'zero'"):
+        music_model("gru", 4).init([0], start="zero")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_state_with_a_part_too_many_or_too_few_is_refused(unit):
+    model = music_model(unit, 4)
+    for count in {0, 1, 2} - {len(UNITS[unit].state)}:
+        with pytest.raises(ValueError, match=f"the state of '{unit}' has the parts .* got {count} of"):
+            model.step(model.init([0]), torch.zeros(1, 2, 88), (torch.zeros(1, 2, 4),) * count)
+
+
 # of seeds 0 and 7: the first three parameters of each, then the sum of all, as the recorded runs had them
 STARTS = {
     "tanh": [0.0940106, 0.041564, -0.0081234, -0.0441239, -0.0452613, 0.0724186, -3.32655, -20.52486],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .batching import evaluation_batches
+from .datasets import check_sequences
 from .model import SequenceModel
 
 
@@ -85,6 +86,7 @@ def evaluate(
     >>> first.steps, round(first.pooled)  # untrained: 88 pitches, each at one half
     (8, 61)
 
-    Raises ValueError when there is no sequence.
+    Raises ValueError when there is no sequence, and for one that is no piano roll or waveform.
     """
+    check_sequences(sequences, model.kind)
     return Scorer(model, sequences, theta.dtype, theta.device, batch_size).scores(theta)

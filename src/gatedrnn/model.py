@@ -16,6 +16,7 @@ from . import loops, variants
 from .cells import CELLS, Cell, GRUCell
 from .checks import check_shapes, check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput, RecallOutput
+from .protocol import CHOICES
 from .recurrence import engine_for, gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS, check_unit
 
@@ -103,8 +104,10 @@ class SequenceModel:
 
         start "authors": U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0, as in the authors'
         later code. "glorot", "modern": see `variants.begin`. Raises ValueError when seeds is no list of seeds, or an
-        empty one.
+        empty one, and for another start.
         """
+        if start not in CHOICES["start"]:
+            raise ValueError(f"start must be one of {', '.join(CHOICES['start'])}, not {start!r}")
         if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
             raise ValueError(f"seeds must be a list with one seed a member, such as [0], not {seeds!r}")
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
@@ -155,11 +158,19 @@ class SequenceModel:
         return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def states(self, theta: Tensor, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """h, and c for an LSTM, at every step: x (P or 1, T, B, D), state (P, B, H) -> (P, T, B, H)."""
+        """h, and c for an LSTM, at every step: x (P or 1, T, B, D), state (P, B, H) -> (P, T, B, H).
+
+        Raises ValueError for other shapes, and for a state of another length than the unit's.
+        """
+        names = UNITS[self.unit].state
+        if state is not None and len(state) != len(names):
+            raise ValueError(
+                f"the state of {self.unit!r} has the parts {', '.join(names)}: got {len(state)} of {len(names)}"
+            )
         check_shapes({"theta": ("P", self.num_parameters), "x": ("P|1", "T", "B", self.input_size)}, theta=theta, x=x)
         p = self.unflatten(theta)
         recurrent = {name: part for name, part in p.items() if not name.endswith("_out")}
-        start = dict(zip(("h0", "c0"), state or (), strict=False))
+        start = {f"{name}0": part for name, part in zip(names, state or (), strict=False)}
         if self.unit == "lstm":
             return lstm_recurrence(x, **recurrent, **start, squash=self.squash)
         recur = tanh_recurrence if self.unit == "tanh" else gru_recurrence
