@@ -185,6 +185,8 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
         ("best", "muse_data", "tanh"): 8,
         ("best", "piano_midi", "tanh"): 8,
         ("components", "piano_midi", "lstm", "no_tanh"): 5,
+        ("components", "muse_data", "lstm", "no_tanh"): 4,
+        ("authors", "nottingham", "gru"): 1,
         ("components", "nottingham", "lstm", "no_tanh"): 2,
     }
     assert min(lost["paper", "nottingham", "tanh"]) == 2 and lost["paper", "muse_data", "tanh"] == [8, 9]
@@ -193,6 +195,8 @@ def test_the_ledger_tells_which_candidates_diverged_on_music(root):
         ("best", "nottingham", "tanh"): 2,
         ("best", "muse_data", "tanh"): 1,
         ("components", "piano_midi", "lstm", "no_tanh"): 3,
+        ("components", "muse_data", "lstm", "no_tanh"): 4,
+        ("authors", "nottingham", "gru"): 2,
         ("components", "nottingham", "lstm", "no_tanh"): 1,
     }
 
