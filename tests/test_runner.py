@@ -6,6 +6,7 @@ The trials are those of the study on a small data set, which a program puts in p
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -287,7 +288,7 @@ def test_a_trial_that_fails_ends_the_run_at_once(tmp_path: Path, program, troubl
     """
     _, errors = program(fails).communicate(timeout=120)
     last = errors.strip().splitlines()[-1]
-    assert pytest.importorskip("re").search(said, last) and "Traceback" not in errors
+    assert re.search(said, last) and "Traceback" not in errors
 
 
 @pytest.mark.slow
