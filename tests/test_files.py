@@ -126,6 +126,28 @@ with files.atomic(pathlib.Path(sys.argv[1])) as stream:
     assert files_in(tmp_path) == [tmp_path / "b"]
 
 
+def test_two_threads_that_write_one_file_leave_it_whole(tmp_path):
+    """As those of a Dask worker do, which both come upon data that are not there."""
+    both, errors = threading.Barrier(2, timeout=20), []
+
+    def write(letter: bytes):
+        try:
+            with files.atomic(tmp_path / "a") as stream:
+                both.wait()
+                stream.write(letter * 100_000)
+                both.wait()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in (b"1", b"2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and files_in(tmp_path) == [tmp_path / "a"]
+    assert (tmp_path / "a").read_bytes() in (b"1" * 100_000, b"2" * 100_000)
+
+
 def test_what_may_still_be_written_is_left_alone(tmp_path):
     living = tmp_path / f".a.{os.getppid()}@{platform.node()}.part"
     elsewhere = tmp_path / ".a.999999999@another-machine.part"

@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import re
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,7 +112,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     for part in path.parent.glob(".*.part"):
         if _is_left_over(part):
             part.unlink(missing_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.part")
+    part = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}@{platform.node()}.part")
     try:
         with open(part, "wb") as stream:
             yield stream
