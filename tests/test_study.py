@@ -189,3 +189,12 @@ def test_kept_parameters_that_are_none_are_refused(tmp_path: Path, content: dict
         study.kept(trial, tmp_path)
     study.save_parameters(trial, whole, tmp_path)
     assert study.kept(trial, tmp_path).shape == (1, len(whole))
+
+
+def test_settings_of_another_version_are_others():
+    """A field or a value that this version does not know: the record is left alone, and a sentence says so."""
+    settings = Trial("paper", "nottingham", "gru").settings
+    older = {name: value for name, value in settings["protocol"].items() if name != "averaging"}
+    assert study.same_settings(settings | {"protocol": older}, settings)
+    for news in ({"lookahead": 3}, {"optimizer": "lion"}, {"batch_size": 3}):
+        assert not study.same_settings(settings | {"protocol": settings["protocol"] | news}, settings)

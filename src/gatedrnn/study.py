@@ -200,7 +200,11 @@ FURTHER += grid(("converged",), SPEECH)
 
 def same_settings(recorded: dict, settings: dict) -> bool:
     """Whether a record's settings are these; fields that came to the protocol later had their defaults' values."""
-    return recorded | {"protocol": asdict(Protocol(**recorded["protocol"]))} == settings
+    try:
+        protocol = asdict(Protocol(**recorded["protocol"]))
+    except (TypeError, ValueError):  # fields or values that only another version has
+        return False
+    return recorded | {"protocol": protocol} == settings
 
 
 def path_of(trial: Trial, folder: Path) -> Path:
