@@ -1,5 +1,7 @@
 """Lesions against the readable cells run by hand with the part held, and against the forms they claim to be."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from gatedrnn import lesions, study
 from gatedrnn.datasets import load
+from gatedrnn.files import DataError
 from gatedrnn.lesions import averages, catalogue, costs, held, noisy, without
 from gatedrnn.model import music_model
 from gatedrnn.network import Network
@@ -204,6 +207,32 @@ def test_the_catalogue_has_every_gate_and_every_part(rolls):
     assert lstm.keys() == {f"{gate} {how}" for gate in "oif" for how in four} | {"all mean"} | (
         VARIANTS["lstm"].keys() - {"full", "zero_bias"}
     )
+
+
+def test_two_commands_that_record_at_once_keep_each_others_lesions(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(lesions, "load", lambda name, progress: toy((2, 2, 2)))
+    whole = lesions.atomic
+
+    def slow(path):
+        time.sleep(0.3)  # after the other has read
+        return whole(path)
+
+    monkeypatch.setattr(lesions, "atomic", slow)
+    trials = [study.Trial("paper", "bach_chorales", unit) for unit in UNITS]
+    for trial in trials:
+        study.save_parameters(trial, trial.model.init([1])[0].numpy(), tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda trial: lesions.record(trial, tmp_path), trials))
+    assert {unit for _, _, unit in lesions.read(tmp_path)} == set(UNITS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lesions.json", "paper"]
+
+
+def test_a_damaged_file_of_lesions_is_said_before_the_work(tmp_path):
+    (tmp_path / lesions.FILE).write_text('{"paper/')
+    for work in (lambda: lesions.record(study.Trial("paper", "bach_chorales", "gru"), tmp_path),
+                 lambda: lesions.read(tmp_path)):  # fmt: skip
+        with pytest.raises(DataError, match="lesions.json is damaged: delete it"):
+            work()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ unit without the part (`gatedrnn.variants`).
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from . import study
 from .batching import evaluation_batches
 from .datasets import load
 from .evaluation import Scorer
-from .files import atomic, digest
+from .files import DataError, atomic, digest, locked
 from .network import Network
 from .statistics import Estimate, over_pieces
 from .units import UNITS
@@ -148,9 +149,11 @@ def catalogue(network: Network, sequences: Sequence[np.ndarray]) -> dict[str, Ne
 def record(trial: study.Trial, folder: Path) -> Path:
     """Lesion a whole unit's kept network, and write its nats on each test piece to `folder`/lesions.json.
 
-    Gates are held at their means on the validation pieces. Raises DataError where the parameters or the data are
-    missing.
+    Gates are held at their means on the validation pieces. Several commands may write at once: what another has added
+    stays. Raises DataError where the parameters or the data are missing, or where the file is damaged.
     """
+    path = Path(folder) / FILE
+    _entries(path)  # minutes before it is written to
     theta, data = study.kept(trial, folder)[0], load(trial.data, progress=False)
     network = Network(trial.model, theta.double(), trial.data)
     nats, steps = _nats({**catalogue(network, data.valid), WHOLE: network}, data.test, seed=0)
@@ -159,21 +162,33 @@ def record(trial: study.Trial, folder: Path) -> Path:
         "steps": steps.astype(int).tolist(),
         "nats": {name: own.round(4).tolist() for name, own in nats.items()},
     }
-    path = Path(folder) / FILE
-    entries = json.loads(path.read_text()) if path.is_file() else {}
-    with atomic(path) as stream:
-        stream.write(json.dumps(entries | {str(trial): entry}, separators=(",", ":")).encode() + b"\n")
-    return path
+    while True:
+        with locked(path.with_suffix(".lock")) as mine:
+            if mine:
+                entries = _entries(path) | {str(trial): entry}
+                with atomic(path) as stream:
+                    stream.write(json.dumps(entries, separators=(",", ":")).encode() + b"\n")
+                return path
+        time.sleep(0.1)
+
+
+def _entries(path: Path) -> dict:
+    """What the file holds, by trial; nothing where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: delete it and run `gatedrnn lesions` again.") from error
 
 
 def read(folder: Path) -> dict[tuple[str, ...], dict[str, Estimate]]:
     """What each recorded lesion costs, in nats a step: (column, data, unit) -> lesion -> estimate over test pieces.
 
-    Empty where nothing is recorded. Raises ValueError for parameters that are not the ones that were lesioned.
+    Empty where nothing is recorded. Raises ValueError for parameters that are not the ones that were lesioned, and
+    DataError where the file is damaged.
     """
     path = Path(folder) / FILE
     found: dict[tuple[str, ...], dict[str, Estimate]] = {}
-    for name, entry in (json.loads(path.read_text()) if path.is_file() else {}).items():
+    for name, entry in _entries(path).items():
         trial = study.Trial(*name.split("/"))
         if digest({"theta": study.kept(trial, folder)[0].numpy()}) != entry["theta"]:
             raise ValueError(f"{path} is about other parameters of {trial} than those that are kept: lesion them anew")
