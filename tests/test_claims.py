@@ -117,6 +117,10 @@ def test_clearest_needs_intervals_that_do_not_overlap():
     assert c.clearest([small], [large, small]) == c.AGAINST
     assert c.clearest([large, small], [small]) == c.clearest([wide], [small]) == c.OPEN
     assert c.clearest([], [small]) == c.MISSING
+    alone = (5.0,)  # of a single seed nothing says how sure it is
+    for here, elsewhere in (([alone], [small]), ([small], [alone]), ([large, alone], [small])):
+        assert c.clearest(here, elsewhere) == c.clearest(here[::-1], elsewhere) == c.OPEN
+    assert c.clearest([small], [large, alone]) == c.clearest([small], [alone, large]) == c.AGAINST
 
 
 def test_overall_is_the_majority_without_contradiction():

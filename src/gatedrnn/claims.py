@@ -158,10 +158,10 @@ def clearest(here: Iterable[Differences], elsewhere: Iterable[Differences]) -> s
     here, elsewhere = ([interval(values) for values in group] for group in (here, elsewhere))
     if not here or not elsewhere:
         return MISSING
-    if min(mean - half for mean, half in here) > max(mean + half for mean, half in elsewhere):
+    (ours, half), (theirs, other) = np.transpose(here), np.transpose(elsewhere)  # half: nan where nothing says how sure
+    if np.min(ours - half) > np.max(theirs + other):
         return SUPPORTED
-    overlap = max(mean + half for mean, half in here) >= max(mean - half for mean, half in elsewhere)
-    return OPEN if overlap else AGAINST
+    return AGAINST if np.max(ours + half) < np.fmax.reduce(theirs - other) else OPEN
 
 
 def overall(several: Iterable[str]) -> str:
