@@ -13,8 +13,10 @@ from nbformat import v4
 
 @pytest.fixture(scope="module")
 def comparison(load_script):
-    """The module `notebooks/conftest.py`."""
-    return load_script("notebooks/conftest.py")
+    """The module `notebooks/conftest.py`; the engine that it sets is that of the tests of this module alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEDRNN_ENGINE", "torch")
+        yield load_script("notebooks/conftest.py")
 
 
 SOUND = '<audio src="data:audio/ogg;base64,{}"></audio> 31.0 s'
