@@ -103,18 +103,28 @@ def without_pictures(init):
 SOCKETS = tempfile.TemporaryDirectory()
 
 
-def start_manager(**kwargs) -> KernelManager:
+class Manager(KernelManager):
+    """Training amplifies the last digit, so what is stored was computed by the engine that is there on every machine.
+
+    Only the kernels are told: in the process itself the setting would hold for the tests of `tests/` as well.
+    """
+
+    def start_kernel(self, **kwargs) -> None:
+        super().start_kernel(
+            env=os.environ | {"GATEDRNN_ENGINE": "torch"}, **kwargs
+        )
+
+
+def start_manager(**kwargs) -> Manager:
     """A kernel manager with sockets in a folder of its own: kernels that start together can be given the same port."""
     folder = tempfile.mkdtemp(dir=SOCKETS.name)
-    return KernelManager(
+    return Manager(
         transport="ipc",
         connection_file=str(Path(folder) / "kernel.json"),
         **kwargs,
     )
 
 
-# Training amplifies the last digit, so what is stored was computed by the engine that is there on every machine.
-os.environ["GATEDRNN_ENGINE"] = "torch"
 nbval.kernel.KernelManager = start_manager
 IPyNbCell.sanitize = tolerant(IPyNbCell.sanitize)
 IPyNbFile.__init__ = without_pictures(IPyNbFile.__init__)
