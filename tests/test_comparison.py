@@ -181,14 +181,3 @@ def test_variants_are_shown_with_what_the_whole_unit_gains(made):
     declared = c.contrasts(found, [("components", "jsb_chorales", "gru", "reset_one")])
     shown = c.shown(c.table(found.values()), declared).splitlines()  # p of the others is not adjusted
     assert [line.split()[-1] for line in shown[2:]] == ["–", f"{declared['p'][1]:.3f}", "–"]
-
-
-def test_pieces_of_old_records_come_from_the_kept_network(tmp_path):
-    record = c.read(RESULTS)["paper", "bach_chorales", "gru"]
-    whole = c.with_pieces(record, RESULTS)
-    assert c.with_pieces(whole, tmp_path) is whole and "pieces" not in record["runs"][0]
-    pieces = np.array(whole["runs"][0]["pieces"]["test"])
-    first = record["runs"][0]["scores"]["test"]
-    assert len(pieces) == first["sequences"] and pieces[:, 1].sum() == first["steps"]
-    assert (pieces[:, 0] / pieces[:, 1]).mean() == pytest.approx(first["per_sequence"], abs=1e-4)
-    assert set(c.difference(whole, whole).shares) == {"seeds", "pieces"}

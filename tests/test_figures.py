@@ -18,7 +18,6 @@ from gatedrnn.figures import (
     gradient_flow_plot,
     learning_curves,
     piano_roll,
-    probability_map,
     use_style,
 )
 
@@ -92,19 +91,6 @@ def test_a_silent_roll_is_an_empty_picture_and_nonsense_is_refused(roll):
         piano_roll(roll, opening=9)
     with pytest.raises(ValueError, match="piano roll"):
         piano_roll(roll[:, :5])
-
-
-def test_probabilities_are_coloured_and_true_notes_outlined(roll):
-    p = np.random.default_rng(0).random((8, 88))
-    ax = probability_map(p, roll)
-    (image,) = ax.images
-    np.testing.assert_array_equal(np.asarray(image.get_array()), p.T)
-    assert image.get_clim() == (0, 1) and image.get_extent() == [0, 8, -0.5, 87.5] and image.origin == "lower"
-    assert image.get_cmap().name == "probability"
-    assert rectangles(ax, 0) == rectangles(piano_roll(roll), 1)
-    assert ax.get_legend().get_texts()[0].get_text() == "the notes that came"
-    with pytest.raises(ValueError, match="same shape"):
-        probability_map(p[:5], roll)
 
 
 def test_gate_maps_lie_under_the_roll_on_one_time_axis(roll):
@@ -194,12 +180,11 @@ def test_learning_curves_by_seconds_meet_at_common_times():
 
 
 def test_a_figure_is_drawn_on_the_axes_that_are_given(roll):
-    _, axes = plt.subplots(4, 1)
+    _, axes = plt.subplots(3, 1)
     number = len(plt.get_fignums())
     assert piano_roll(roll, axes[0]) is axes[0]
-    assert probability_map(roll * 0.5, roll, axes[1]) is axes[1]
-    assert gradient_flow_plot({"gru": np.ones(3)}, axes[2]) is axes[2]
-    assert learning_curves({"gru": [history([1, 2])]}, axes[3]) is axes[3]
+    assert gradient_flow_plot({"gru": np.ones(3)}, axes[1]) is axes[1]
+    assert learning_curves({"gru": [history([1, 2])]}, axes[2]) is axes[2]
     assert len(plt.get_fignums()) == number
 
 

@@ -24,6 +24,7 @@ reasons until the reader has chosen.
 """
 
 import re
+import string
 from typing import ClassVar
 
 from docutils import nodes
@@ -83,7 +84,7 @@ class Quiz(SphinxDirective):
         hint = " (more than one choice is right)" if several else ""
         box += nodes.paragraph("", f"Question {number}{hint}", classes=["quiz-label"])
         box += self.part("quiz-question", question)
-        for letter, (right, words, why) in zip("abcdefghij", choices, strict=False):
+        for letter, (right, words, why) in zip(string.ascii_lowercase, choices, strict=False):
             choice = Box(classes=["quiz-choice", *(["right"] if right else [])])
             choice += self.part("quiz-text", f"{letter}) {words}")
             reason = self.part("quiz-why", f"**{'Right' if right else 'Wrong'}.** {why}")

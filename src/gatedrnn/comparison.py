@@ -119,23 +119,6 @@ def apart(found: Found, column: str, data: Iterable[str] = SETS, average: str = 
     return frame.assign(holm=statistics.holm(frame["p"]))
 
 
-def with_pieces(record: dict, folder: Path) -> dict:
-    """The record with the test NLL of each piece under its first seed's kept network, if no run has it yet.
-
-    Scores those parameters again (seconds to a minute; needs torch and the data). Raises RecordError or DataError where
-    the parameters or the data are missing, RecordError where they do not give the recorded score.
-    """
-    if any("pieces" in run for run in record["runs"]):
-        return record
-    from . import study  # only here, for torch
-
-    trial = study.Trial(record["column"], record["data"], record["unit"])
-    first = record["runs"][0] | {"pieces": {"test": study.test_pieces(trial, folder)}}
-    whole = record | {"runs": [first, *record["runs"][1:]]}
-    records.check(whole)
-    return whole
-
-
 def contrasts(
     found: Found, primary: Iterable[tuple[str, str, str, str]] | None = None, average: str = AVERAGE
 ) -> pd.DataFrame:

@@ -25,7 +25,7 @@ with Extra("figures"):
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
 
 NAMES = {name: unit.title for name, unit in UNITS.items()}
@@ -152,29 +152,6 @@ def piano_roll(
         ax.annotate("continuation", (opening, 1), (5, 3), ha="left", color=color, **text)
     if title:
         ax.set_title(title, pad=20 if opening else None)
-    return ax
-
-
-def probability_map(
-    probabilities: ArrayLike, target: ArrayLike, ax: Axes | None = None, *, bar: int | None = 4, title: str = ""
-) -> Axes:
-    """Draw the predicted probability of each pitch (T, 88) as a heat map, the notes that really came as outlines."""
-    p, target = np.asarray(probabilities), np.asarray(target)
-    if p.shape != target.shape:
-        raise ValueError(f"Probabilities {p.shape} and true frames {target.shape} must have the same shape.")
-    ax = _axes(ax, 3.8)
-    steps = len(p)
-    mesh = _heat(ax, p, (-0.5, PITCHES - 0.5), cmap="probability", vmin=0, vmax=1)
-    notes = held_notes(target)
-    outlines = [Rectangle((start + 0.06, column - 0.42), end - start - 0.12, 0.84) for column, start, end in notes]
-    ax.add_collection(PatchCollection(outlines, facecolor="none", edgecolor="#D55E00", linewidth=1.3))
-    likely = np.flatnonzero((p > 0.1).any(0)).tolist()
-    _time_axis(ax, steps, bar, None)
-    _pitch_axis(ax, [column for column, _, _ in notes] + likely)
-    ax.figure.colorbar(mesh, ax=ax, label="predicted probability", pad=0.02)
-    handle = Patch(facecolor="none", edgecolor="#D55E00", linewidth=1.3, label="the notes that came")
-    ax.legend(handles=[handle], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
-    ax.set_title(title)
     return ax
 
 

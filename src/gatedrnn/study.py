@@ -18,7 +18,7 @@ from . import files, records
 from .checks import check_sizes
 from .columns import COLUMNS, SEARCH_SEED, SPEECH_RUNGS
 from .datasets import load
-from .evaluation import Evaluation, Scorer, evaluate
+from .evaluation import Evaluation, evaluate
 from .model import MODELS, SequenceModel, music_model
 from .protocol import Protocol
 from .sources import source
@@ -243,9 +243,3 @@ def kept(trial: Trial, folder: Path) -> torch.Tensor:
 def evaluate_recorded(trial: Trial, folder: Path) -> Evaluation:
     """The test scores of the parameters that were kept for a trial, to hold against the record."""
     return evaluate(trial.model, kept(trial, folder), load(trial.data, progress=False).test)[0]
-
-
-def test_pieces(trial: Trial, folder: Path) -> list[list[float]]:
-    """[total NLL in nats, steps] of each test sequence under the parameters that were kept for a trial."""
-    scorer = Scorer(trial.model, load(trial.data, progress=False).test, torch.float32, "cpu")
-    return records.pieces(scorer.totals(kept(trial, folder))[0, 0], scorer.steps)
