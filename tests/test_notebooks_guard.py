@@ -301,9 +301,33 @@ def test_no_pickles(root: Path):
 def test_what_the_plan_of_lectures_shows_exists():
     plan = (ROOT / "book" / "teaching.md").read_text("utf8")
     cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     figures = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells}
+    figures |= set(re.findall(r"^:name: (tab-[\w-]+)", text, re.MULTILINE))
     pages = "".join(output.get("data", {}).get("text/html", "") for cell in cells for output in cell.get("outputs", ()))
     panels = set(re.findall(r'<div class="panel" data-panel="\w+" id="([\w-]+)"', pages))
     shown = set(re.findall(r"\{numref\}`([\w-]+)`", plan)), set(re.findall(r"panel `([\w-]+)`", plan))
     assert len(shown[0]) > 10 and len(shown[1]) > 4
     assert shown[0] - figures == shown[1] - panels == set()
+    titles = [
+        re.sub(r" \([^()]*\)$", "", title)
+        for title in re.findall(r"^(?:#+|`+\{exercise-start\}) (.+)", text, re.MULTILINE)
+    ]
+    named = re.findall(r"(?<![*\w])\*([A-Z][^*|]+)\*", plan.split("## What students get wrong")[0])
+    assert len(named) > 6 and set(named) <= set(titles)
+
+
+def test_the_plan_of_lectures_adds_up():
+    """Each lecture of 90 minutes is planned for 75; what is read before it takes the minutes of its chapters."""
+    plan = (ROOT / "book" / "teaching.md").read_text("utf8").split("## What students get wrong")[0]
+    openings = {path.stem: nbformat.read(path, as_version=4).cells[:4] for path in NOTEBOOKS if path.stem in CHAPTERS}
+    minutes = {
+        name: int(re.search(r"(\d+) minutes", "\n".join(cell.source for cell in cells))[1])
+        for name, cells in openings.items()
+    }
+    rows = [line for line in plan.splitlines() if re.match(r"\| \d", line)]
+    assert len(rows) == 3 + 6
+    for row in rows:
+        assert sum(map(int, re.findall(r"(\d+)(?: min)?\)", row))) == 75, row
+    read = [sum(minutes[name] for name in re.findall(r"notebooks/(\w+)", row.split(" | ")[0])) for row in rows[:3]]
+    assert f"{read[0]}, {read[1]} and {read[2]} minutes" in plan
