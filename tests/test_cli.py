@@ -57,6 +57,12 @@ def test_help(command: list[str]):
         assert f"gatedrnn {' '.join(command)} " in result.output.replace("Usage: root", ""), "an example"
 
 
+def test_the_list_of_commands_ends_no_sentence_early():
+    result = CliRunner().invoke(cli.app, ["--help"])
+    listed = result.output.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) == 7 and all(line.endswith(".") and not line.endswith("..") for line in listed)
+
+
 def test_data_list_names_every_set():
     result = CliRunner().invoke(cli.app, ["data", "list"])
     assert result.exit_code == 0

@@ -60,7 +60,7 @@ def check_data(names: Annotated[list[str] | None, typer.Argument(help="data sets
         print(f"{name}: sound, {sources.check(name)}", flush=True)
 
 
-@app.command()
+@app.command(short_help="Train one unit and score it.")
 def train(
     unit: Annotated[str, typer.Option(help=", ".join(UNITS))] = "gru",
     data: Annotated[str, typer.Option(help="a data set's name: see `gatedrnn data list`")] = "bach_chorales",
@@ -115,14 +115,17 @@ def train(
     print(f"saved in {output}")
 
 
-@app.command()
+@app.command(short_help="Draw a piece from a trained model.")
 def sample(
     trained: Annotated[Path, typer.Argument(help="a file that `gatedrnn train` has written", dir_okay=False)],
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="steps to draw")] = 64,
     opening: Annotated[int, typer.Option(min=0, help="steps of a real test piece to begin with")] = 0,
     piece: Annotated[int, typer.Option(min=0, help="which test piece the opening is from")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="another seed, another piece")] = 0,
-    output: Annotated[list[Path] | None, typer.Option(help="a file each: .mid, .wav, .ogg, .mp3 or .flac")] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(help="a file each: .mid, .wav, .ogg, .mp3 or .flac; by default .mid and .ogg beside the model"),
+    ] = None,
 ) -> None:
     """Draw a piece from a trained model of music; write it as MIDI and as sound.
 
@@ -163,8 +166,10 @@ def sample(
         print(path)
 
 
-for command in (cli_records.study, cli_records.table, cli_records.evaluate, cli_records.lesions):
-    app.command()(command)
+app.command(short_help="Run the study, or a part of it.")(cli_records.study)
+app.command(short_help="Print the study's results from its records.")(cli_records.table)
+app.command(short_help="Score a recorded network again.")(cli_records.evaluate)
+app.command(short_help="Record what lesions of kept networks cost.")(cli_records.lesions)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def study(
     results: RESULTS = Path("book/results"),
     known: Annotated[bool, typer.Option("--list", help="list columns, data sets, variants; run nothing")] = False,
 ) -> None:
-    """Run the paper's grid, or a part of it; trials that have a record are left as they are.
+    """Run the columns paper and adam on the paper's six data sets, or what is named; records are left as they are.
 
     A trial that was interrupted goes on from its last checkpoint: give the same command again. Several commands may
     share a grid: none takes a trial that another is running.
