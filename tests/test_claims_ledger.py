@@ -158,3 +158,43 @@ def test_which_gated_unit_is_better_depends_on_the_data(found):
         for name in comparison.SETS
     }
     assert {claims.SUPPORTED, claims.AGAINST} <= set(better.values())
+
+
+def test_trainings_without_the_tanh_on_c_break_down(found):
+    """As chapter 7 counts them: a seed breaks down that ends more than a nat above the whole unit's worst."""
+    broken = {}
+    for data in comparison.MUSIC:
+        whole, without = (found["components", data, "lstm", *variant] for variant in ((), ("no_tanh",)))
+        broken[data] = int((comparison.scores(without) > comparison.scores(whole).max() + 1).sum())
+    assert broken == {"nottingham": 1, "jsb_chorales": 0, "muse_data": 4, "piano_midi": 3}
+
+
+def test_what_the_readme_and_the_ledger_say_was_found(found, root):
+    """The README's paragraph and the note about *informed* are typed by hand: the records have to say the same."""
+
+    def where(column: str, claim: str, verdict: str = claims.SUPPORTED) -> set[str]:
+        return {name for name, said in claims.judged(found, column)[claim].items() if said == verdict}
+
+    assert len(where("paper", "GRU better than tanh")) == 5 and len(comparison.SETS) == 6
+    assert where("paper", "LSTM better than tanh") == set(comparison.SPEECH)
+    orders = [claims.order(found, "best", name) for name in ("jsb_chorales", "piano_midi")]
+    assert orders == ["LSTM < GRU < tanh", "tanh < GRU < LSTM"]
+    music = [found["paper", name, unit] for name in comparison.MUSIC for unit in ("tanh", "gru", "lstm")]
+    assert comparison.inside(comparison.table(music)) == (0, 12)
+    lost = {
+        (data, variant): -round(comparison.difference(found[at], found[(*at, variant)]).mean, 2)
+        for data in comparison.MUSIC
+        for unit, variant in (("gru", "no_reset"), ("gru", "constant_update"), ("lstm", "no_forget_gate"))
+        for at in [("components", data, unit)]
+    }
+    assert lost["jsb_chorales", "no_reset"] == 0.12
+    assert lost["piano_midi", "no_reset"] == lost["muse_data", "constant_update"] == 0.10
+    forget = sorted(lost[data, "no_forget_gate"] for data in comparison.MUSIC)
+    assert forget[1:] == [0.14, 0.31, 0.43]
+    readme = " ".join((root / "README.md").read_text(encoding="utf8").split())
+    for said in ("five of six data sets", "0.12 nats on JSB Chorales, 0.10 on Piano-midi.de", "(0.10 on MuseData)",
+                 "(0.14 to 0.43 on three of four sets)"):  # fmt: skip
+        assert said in readme
+    informed = "informed", "LSTM better than tanh"
+    assert where(*informed) == {"jsb_chorales", "muse_data"}
+    assert where(*informed, claims.AGAINST) == {"nottingham"} and where(*informed, claims.OPEN) == {"piano_midi"}
