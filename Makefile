@@ -45,7 +45,7 @@ serve: book ## build, then show the book at http://localhost:8000 (PORT=...)
 execute: $(VENV)/.book ## re-execute the notebooks in place (NB=01_vanilla_rnn: that one alone)
 	@$(PY) scripts/execute.py $(NB)
 
-study: $(VENV)/.study ## run the paper's grid and record it: many hours, resumable; what has a record is left alone
+study: $(VENV)/.study ## run what has no record of the columns paper and adam: hours, resumable
 	$(VENV)/bin/gatedrnn study --workers $$(nproc)
 
 bench: $(VENV)/.bench ## compare the speed of every way to compute the units: about 20 minutes, resumable (QUICK=1: 4)
