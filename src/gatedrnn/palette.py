@@ -37,6 +37,10 @@ DARK = {
 
 # Heat maps: name -> stops on a light page, stops on a dark one. All begin, or have their middle, at the page's colour.
 MAPS = {
+    "probability": (
+        ("#FFFFFF", "#C6DBEF", "#6BAED6", "#2171B5", "#08306B"),
+        ("#121212", "#15324A", "#1F5F8B", "#3F97C9", "#A9D8F2"),
+    ),
     "gate": (
         ("#FFFFFF", "#D5DCEC", "#A3A5D0", "#7D62AE", "#4A1368"),
         ("#121212", "#2A2540", "#4D4379", "#7E70B4", "#C0B4E6"),
