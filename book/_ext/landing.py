@@ -104,10 +104,9 @@ def strip(folder: Path) -> str:
     items = []
     for claim, question in QUESTIONS.items():
         kind, answer = ANSWERS[claims.overall(judged[main][claim].values())]
+        # no word on pace where a schedule sets it
         told = [c for c in judged if "faster" not in claim or columns.COLUMNS[c].protocol.schedule == "constant"]
-        bars = "".join(
-            bar(judged[column][claim], COLUMNS[column]) for column in told
-        )  # a schedule sets the pace itself
+        bars = "".join(bar(judged[column][claim], COLUMNS[column]) for column in told)
         items.append((kind, question, answer, bars))
     return listed(items)
 

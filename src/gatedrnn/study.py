@@ -100,7 +100,7 @@ class Trial:
         epochs, patience = (column.stretch * number for number in EPOCHS[self.data])
         if fixed := column.epochs or column.budget * budget:
             epochs = patience = max(round(share * fixed), 1)
-            if not column.epochs:
+            if not column.epochs:  # about 60 validations; a number of epochs from elsewhere has its own cadence
                 rule = replace(rule, validate_every=max(epochs // 60, 1))
         if rule.start == "modern":
             start, informed = variant_of(self.unit, self.variant).start, source(self.data).kind == "music"
