@@ -23,6 +23,7 @@ The engine is chosen by the variable GATEDRNN_ENGINE, or by `use_engine`:
 import importlib.util
 import os
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def engine_for(U: Tensor):
     """The module whose loops run for parameters like U (P, H, gH): `loops` or `kernels`."""
     name = engine()
     known = U.device.type == "cpu" and U.dtype in (torch.float32, torch.float64)
-    if name != "torch" and known and importlib.util.find_spec("numba"):
+    if name != "torch" and known and _numba_is_here():
         from . import kernels
 
         return kernels
@@ -71,9 +72,14 @@ def engine_for(U: Tensor):
     return loops
 
 
+@cache
+def _numba_is_here() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
 def prepare() -> None:
     """Hold the compiled engine, where it may run in this process, to one thread."""
-    if engine() != "torch" and importlib.util.find_spec("numba"):
+    if engine() != "torch" and _numba_is_here():
         from . import kernels
 
         kernels.prepare()
