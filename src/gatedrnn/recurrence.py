@@ -56,11 +56,17 @@ def use_engine(name: str):
         os.environ.pop("GATEDRNN_ENGINE") if before is None else os.environ.update(GATEDRNN_ENGINE=before)
 
 
+@cache
+def engines_here() -> tuple[str, ...]:
+    """What can be chosen where this runs: "torch", and "compiled" with Numba."""
+    return ("torch", "compiled") if importlib.util.find_spec("numba") else ("torch",)
+
+
 def engine_for(U: Tensor):
     """The module whose loops run for parameters like U (P, H, gH): `loops` or `kernels`."""
     name = engine()
     known = U.device.type == "cpu" and U.dtype in (torch.float32, torch.float64)
-    if name != "torch" and known and _numba_is_here():
+    if name != "torch" and known and "compiled" in engines_here():
         from . import kernels
 
         return kernels
@@ -72,14 +78,9 @@ def engine_for(U: Tensor):
     return loops
 
 
-@cache
-def _numba_is_here() -> bool:
-    return importlib.util.find_spec("numba") is not None
-
-
 def prepare() -> None:
     """Hold the compiled engine, where it may run in this process, to one thread."""
-    if engine() != "torch" and _numba_is_here():
+    if engine() != "torch" and "compiled" in engines_here():
         from . import kernels
 
         kernels.prepare()
