@@ -1,7 +1,10 @@
 """What the compiled loops are made of: as exact as can be in float32, and sound at the ends."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,7 +105,9 @@ def test_where_nothing_can_be_written_the_code_is_compiled_without_a_cache(monke
 def test_code_older_than_a_source_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Numba would run the loops with yesterday's tanh: it looks at the file of the loops only."""
     monkeypatch.setattr(elementary, "__file__", str(tmp_path / "elementary.py"))
-    indices = [tmp_path / "__pycache__" / f"{name}.nbi" for name in ("older", "newer")]
+    cache = tmp_path / "cache"  # wherever Numba keeps it: beside the sources, or where NUMBA_CACHE_DIR says
+    monkeypatch.setattr(elementary, "powers", SimpleNamespace(stats=SimpleNamespace(cache_path=str(cache))))
+    indices = [cache / f"{name}.nbi" for name in ("older", "newer")]
     indices[0].parent.mkdir()
     for age, path in enumerate([indices[0], *(tmp_path / f"{n}.py" for n in ("blocks", "fused", "elementary"))]):
         path.touch()
@@ -111,3 +116,19 @@ def test_code_older_than_a_source_is_forgotten(tmp_path: Path, monkeypatch: pyte
     (indices[0].parent / "gone.nbi").symlink_to("nowhere")  # as if another process had just deleted it
     elementary.forget_older_code()
     assert [path.exists() for path in indices] == [False, True]
+
+
+def test_without_a_cache_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(elementary, "powers", SimpleNamespace(stats=SimpleNamespace(cache_path=None)))
+    elementary.forget_older_code()
+
+
+def test_numba_tells_where_its_code_is(tmp_path: Path):
+    found = "from gatedrnn import elementary; print(elementary.powers.stats.cache_path)"
+    run = subprocess.run(
+        [sys.executable, "-c", found],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0 and Path(run.stdout.strip()).is_relative_to(tmp_path), run.stderr

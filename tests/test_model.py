@@ -107,7 +107,7 @@ def test_unknown_reset_is_refused():
         music_model("gru", reset="never")
 
 
-@pytest.mark.parametrize("seeds", [3, [], "7", None, 1.0])
+@pytest.mark.parametrize("seeds", [3, [], "7", None, 1.0, [0.5], ["7"]])
 def test_seeds_that_are_no_list_are_refused(seeds):
     with pytest.raises(ValueError, match=r"one seed a member, such as \[0\], not"):
         music_model("gru", 4).init(seeds)

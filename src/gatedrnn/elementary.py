@@ -34,9 +34,10 @@ def compiled(function):
 
 def forget_older_code() -> None:
     """Delete compiled code that is older than a source: Numba compares it with one file, not with those it uses."""
-    folder = Path(__file__).parent
-    changed = max((folder / f"{name}.py").stat().st_mtime for name in ("elementary", "fused", "blocks"))
-    for index in (folder / "__pycache__").glob("*.nbi"):
+    if powers.stats.cache_path is None:
+        return
+    changed = max(Path(__file__).with_name(f"{name}.py").stat().st_mtime for name in ("elementary", "fused", "blocks"))
+    for index in Path(powers.stats.cache_path).glob("*.nbi"):
         with suppress(OSError):  # another process may be deleting it, too, and some folders cannot be written
             if index.stat().st_mtime < changed:
                 index.unlink()

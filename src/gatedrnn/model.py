@@ -7,6 +7,7 @@ member of a population, so that an optimiser, weight noise or a checkpoint is on
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -103,12 +104,13 @@ class SequenceModel:
         """theta (P, N), a row a seed.
 
         start "authors": U orthogonal gate by gate, W and W_out uniform in (-0.1, 0.1), the rest 0, as in the authors'
-        later code. "glorot", "modern": see `variants.begin`. Raises ValueError when seeds is no list of seeds, or an
-        empty one, and for another start.
+        later code. "glorot", "modern": see `variants.begin`. Raises ValueError for seeds that are no list of
+        whole numbers or an empty one, and for another start.
         """
         if start not in CHOICES["start"]:
             raise ValueError(f"start must be one of {', '.join(CHOICES['start'])}, not {start!r}")
-        if isinstance(seeds, str) or not isinstance(seeds, Sequence | np.ndarray) or not len(seeds):
+        listed = isinstance(seeds, Sequence | np.ndarray) and len(seeds)
+        if not listed or not all(isinstance(seed, Integral) for seed in seeds):
             raise ValueError(f"seeds must be a list with one seed a member, such as [0], not {seeds!r}")
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         return torch.stack([self._init(generator, start) for generator in generators]).to(dtype)
