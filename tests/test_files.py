@@ -286,7 +286,6 @@ def test_interrupted_download_leaves_nothing(cache, monkeypatch):
 
 
 def test_a_lock_is_held_by_one_and_a_stale_one_is_no_obstacle(tmp_path: Path):
-    pytest.importorskip("fcntl")
     path = tmp_path / "work" / "one.lock"
     with files.locked(path) as first, files.locked(path) as second:
         assert first and not second

@@ -288,7 +288,6 @@ def test_a_trial_that_fails_ends_the_run_at_once(tmp_path: Path, program, troubl
 
 @pytest.mark.slow
 def test_two_commands_at_once_share_the_trials(undisturbed, tmp_path: Path, program):
-    pytest.importorskip("fcntl")
     both = [program(SLOW, "--workers", "1"), program(SLOW, "--workers", "1")]
     said = [process.communicate(timeout=200) for process in both]
     recorded = [line for out, _ in said for line in out.splitlines() if line.endswith(": recorded")]

@@ -25,11 +25,6 @@ from tqdm import tqdm
 
 from .extras import Extra
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
-
 DAY = 86_400  # seconds
 
 
@@ -71,23 +66,21 @@ def target(file: str) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file while the block runs; False where another process holds it. It is removed at the end."""
+def locked(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file while the block runs; False where another holds it, unless told to wait. It is removed after."""
+    from filelock import FileLock, Timeout
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # who held it until now may have removed the file: then others lock a new one
-            mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except BlockingIOError:
-            mine = False
-        try:
-            yield mine
-        finally:
-            if mine:
-                with suppress(OSError):  # Windows does not remove an open file
-                    path.unlink()
+    lock = FileLock(path, blocking=wait)
+    with suppress(Timeout):
+        lock.acquire()
+    try:
+        yield lock.is_locked
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove an open file
+                path.unlink()
+            lock.release()
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ unit without the part (`gatedrnn.variants`).
 """
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -162,14 +161,11 @@ def record(trial: study.Trial, folder: Path) -> Path:
         "steps": steps.astype(int).tolist(),
         "nats": {name: own.round(4).tolist() for name, own in nats.items()},
     }
-    while True:
-        with locked(path.with_suffix(".lock")) as mine:
-            if mine:
-                entries = _entries(path) | {str(trial): entry}
-                with atomic(path) as stream:
-                    stream.write(json.dumps(entries, separators=(",", ":")).encode() + b"\n")
-                return path
-        time.sleep(0.1)
+    with locked(path.with_suffix(".lock"), wait=True):
+        entries = _entries(path) | {str(trial): entry}
+        with atomic(path) as stream:
+            stream.write(json.dumps(entries, separators=(",", ":")).encode() + b"\n")
+    return path
 
 
 def _entries(path: Path) -> dict:
