@@ -37,26 +37,22 @@ def on_dask(
         raise ConnectionError(f"{lost}: name a running one, tcp://HOST:PORT") from error
     locks: dict[Any, tuple[Trial, ExitStack]] = {}
     try:
-        try:
-            client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError as error:
-            raise TimeoutError(
-                f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`"
-            ) from error
+        client.wait_for_workers(1, timeout=PATIENCE)
         for trial, lock in claims:
             name = f"gatedrnn-{trial}-{key(trial)}"
             locks[client.submit(run, trial, *arguments, key=name, pure=False)] = trial, lock
         for future in as_completed(locks):
             trial, lock = locks[future]
-            try:
-                done = future.result()
-            except KilledWorker as error:
-                raise ChildProcessError(
-                    f"several workers died, one after the other, while they ran {trial}, for want of memory perhaps: "
-                    "the same command goes on from its checkpoint"
-                ) from error
+            done = future.result()
             with lock:
                 yield trial, done
+    except TimeoutError as error:
+        raise TimeoutError(f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`") from error
+    except KilledWorker as error:
+        raise ChildProcessError(
+            f"several workers died, one after the other, while they ran {trial}, for want of memory perhaps: "
+            "the same command goes on from its checkpoint"
+        ) from error
     except (CommClosedError, CancelledError, FutureCancelledError) as error:
         raise ConnectionError(f"{lost} any more: start it and its workers, and give the same command again") from error
     finally:

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from multiprocessing import connection
 from pathlib import Path
@@ -185,7 +185,7 @@ def run(
             alone = progress and workers == 1  # only then is the terminal free for a bar of the trial's own
             results = _local(claimed(), workers, device, work, alone)
         else:
-            results = on_dask(claimed(), scheduler, key, _quietly, device, work)
+            results = on_dask(claimed(), scheduler, key, run_trial, device, work)
         for trial, (record, theta) in results:
             save_parameters(trial, theta, folder)
             records.write(record, folder)  # last: a trial with a record is finished, and is not run again
@@ -216,8 +216,11 @@ def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Do
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(theirs, claim[0], *arguments), daemon=True)
                 running[ours] = (process, *claim)
-                with _deaf():  # an interruption of all processes at once: the worker is ended by this one
+                before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C does to a worker, this process does
+                try:
                     process.start()
+                finally:
+                    signal.signal(signal.SIGINT, before)
                 theirs.close()
             if not running:
                 return
@@ -254,25 +257,4 @@ def _work(pipe, trial: Trial, *arguments) -> None:
     try:
         pipe.send(run_trial(trial, *arguments))
     except Exception as error:
-        try:
-            pipe.send(error)
-        except Exception:  # one that cannot travel
-            pipe.send(RuntimeError(f"{trial}: {error!r}"))
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that do not hear Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _quietly(trial: Trial, device: str, work: Path | None) -> Done:
-    """`run_trial` without a bar, on a worker of the cluster."""
-    return run_trial(trial, device, work)
+        pipe.send(error)
