@@ -8,13 +8,13 @@ has them, test pieces and the choice of hyperparameters. Differences are in nats
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from types import SimpleNamespace
 
 import numpy as np
 
 from .comparison import MUSIC, PAPER_TABLE_2, SETS, SPEECH, Found, difference, scores
 from .extras import Extra
-from .records import best_valid
+from .history import History
+from .records import CURVE, best_valid
 from .statistics import Estimate, interval
 from .units import UNITS
 
@@ -116,7 +116,7 @@ def price(found: Found, like: dict, data: Iterable[str]) -> float:
     return min(seconds_a_step(record) for record in [like, *same] if record and machine(record) == machine(like))
 
 
-def at_quiet_price(found: Found, record: dict, data: Iterable[str]) -> list[SimpleNamespace]:
+def at_quiet_price(found: Found, record: dict, data: Iterable[str]) -> list[History]:
     """The `histories` of a record with seconds as if every epoch had been computed at its least disturbed `price`."""
     epoch = price(found, record, data) * record["runs"][0]["scores"]["train"]["steps"]
     runs = histories(record)
@@ -234,16 +234,10 @@ def would_keep(curves: Sequence[Sequence[float]], rungs: Sequence[tuple[int, int
     return alive[0], epochs
 
 
-def histories(record: dict) -> list[SimpleNamespace]:
+def histories(record: dict) -> list[History]:
     """The curves of a record's runs as `figures.learning_curves` draws them; what is not finite is nan."""
-    return [
-        SimpleNamespace(
-            seed=run["seed"],
-            best_valid=best_valid(run["curve"]),
-            **{
-                name: [math.nan if value is None else value for value in values] if isinstance(values, list) else values
-                for name, values in run["curve"].items()
-            },
-        )
-        for run in record["runs"]
-    ]
+    found = []
+    for run in record["runs"]:
+        numbers = {name: [math.nan if y is None else y for y in run["curve"][name]] for name in CURVE}
+        found.append(History(record["search"]["chosen"], run["seed"], **run["curve"] | numbers))
+    return found
