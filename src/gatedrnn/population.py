@@ -4,16 +4,18 @@
 still run.
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import checkpoints, optim
+from . import files, optim
 from .batching import Batch, epoch_batches
 from .datasets import Dataset
 from .evaluation import Scorer
@@ -188,27 +190,38 @@ class Population:
         return {name: getattr(self.state, name) for name in names} | {"best": self.best}
 
     def save(self, path: Path) -> None:
-        """Keep the state, whole or not at all."""
-        state = {"epoch": self.epoch, "updates": self.updates, "alive": self.alive}
+        """Keep the state in a file, from which a run that was killed goes on to the same end; whole or not at all."""
+        state = {"run": self.fingerprint(), "epoch": self.epoch, "updates": self.updates, "alive": self.alive}
         state["histories"] = [asdict(h) for h in self.histories]
-        checkpoints.write(path, self.fingerprint(), state, self.arrays())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic(path) as file:
+            arrays: dict[str, Any] = {name: array.cpu().numpy() for name, array in self.arrays().items()}
+            np.savez(file, state=json.dumps(state), **arrays)
 
     def load(self, path: Path) -> None:
         """Take up the state that `save` wrote; ValueError for a file that is not one, or that is another run's."""
-        state, stored = checkpoints.read(path, self.fingerprint())
         try:
-            histories = [History.of(entry) for entry in state["histories"]]
-            alive, epoch, updates = list(state["alive"]), int(state["epoch"]), int(state["updates"])
-            self.state.keep(alive)
-            expected = self.arrays()
-            whole = len(histories) == len(self.histories) and alive == sorted(set(alive)) and min(alive, default=0) >= 0
-            if not whole or any(stored[name].shape != tuple(array.shape) for name, array in expected.items()):
-                raise ValueError("parts that do not fit")
-            for name, array in expected.items():
-                array.copy_(torch.from_numpy(stored[name]))
+            stored = files.read_npz(path)
+            state = json.loads(str(stored.pop("state")))
+            differs = [name for name, value in self.fingerprint().items() if state["run"].get(name) != value]
+            if not differs:
+                self.restore(state, stored)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise checkpoints.not_one(path) from error
-        self.histories, self.alive, self.epoch, self.updates = histories, alive, epoch, updates
+            raise ValueError(f"{path} is not a checkpoint of this program: delete it or name another") from error
+        if differs:
+            raise ValueError(f"{path} belongs to another run ({', '.join(differs)} differ): name another checkpoint")
+
+    def restore(self, state: dict, stored: dict[str, np.ndarray]) -> None:
+        """Take up a state of this run, of which all parts must fit."""
+        self.histories, members = [History.of(entry) for entry in state["histories"]], len(self.histories)
+        self.alive, self.epoch, self.updates = list(state["alive"]), int(state["epoch"]), int(state["updates"])
+        if len(self.histories) != members or self.alive != sorted(set(self.alive) & set(range(members))):
+            raise ValueError("members that do not fit")
+        self.state.keep(self.alive)
+        for name, array in self.arrays().items():
+            if stored[name].shape != tuple(array.shape):
+                raise ValueError("arrays that do not fit")
+            array.copy_(torch.from_numpy(stored[name]))
         self.clear()
 
 
