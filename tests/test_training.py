@@ -11,9 +11,9 @@ import torch
 from gatedrnn import population
 from gatedrnn.datasets import Dataset
 from gatedrnn.evaluation import Evaluation, Scorer, evaluate
+from gatedrnn.history import TrainingDiverged
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
-from gatedrnn.population import TrainingDiverged
 from gatedrnn.protocol import Protocol
 from gatedrnn.training import train
 from gatedrnn.units import UNITS

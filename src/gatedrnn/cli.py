@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from . import cli_records, datasets, files, sources
+from .history import TrainingDiverged
 from .units import UNITS
 
 # Whatever needs torch is imported where it is used, so that --help and `data` answer at once.
@@ -181,29 +182,16 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError) as error:
-        fail(error)
-    except ModuleNotFoundError as error:
-        if "pip install" not in str(error):  # what `extras` says
+    except (ValueError, OSError, TrainingDiverged, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):  # what `extras` says
             raise
-        fail(error)
-    except RuntimeError as error:
-        from .population import TrainingDiverged
-
-        if not isinstance(error, TrainingDiverged):
-            raise
-        fail(error)
+        print(f"gatedrnn: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def end(number: int, _frame: object) -> None:
     """End as Ctrl-C does, so that whatever is half-written goes away on the way out."""
     sys.exit(128 + number)
-
-
-def fail(error: Exception) -> None:
-    """End with the error's sentence."""
-    print(f"gatedrnn: {error}", file=sys.stderr)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

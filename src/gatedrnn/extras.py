@@ -1,9 +1,12 @@
 """What to install when an optional library is missing."""
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 
 
-class Extra:
+@dataclass
+class Extra(AbstractContextManager):
     """Guard imports that come with an optional part of the package.
 
     name : the extra of ``pip install 'gatedrnn[name]'`` that brings the libraries imported inside the block.
@@ -16,14 +19,9 @@ class Extra:
     ModuleNotFoundError: a_library_that_is_not_there is not installed: pip install 'gatedrnn[figures]' brings it.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
+    name: str
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Say which extra brings the library that was not found."""
         if isinstance(error, ModuleNotFoundError) and error.name:
             library = error.name.partition(".")[0]
             raise ModuleNotFoundError(

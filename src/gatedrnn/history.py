@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field, fields
 
 
+class TrainingDiverged(RuntimeError):
+    """A loss or a gradient stopped being a finite number."""
+
+
 @dataclass
 class History:
     """One member's learning curve, an entry a validation (entry 0 is before the first update), in nats a step.

@@ -19,14 +19,10 @@ from . import files, optim
 from .batching import Batch, epoch_batches
 from .datasets import Dataset
 from .evaluation import Scorer
-from .history import History
+from .history import History, TrainingDiverged
 from .model import SequenceModel
 from .outputs import BernoulliOutput
 from .protocol import Protocol
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss or a gradient stopped being a finite number."""
 
 
 class Population:

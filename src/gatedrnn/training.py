@@ -17,10 +17,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .datasets import Dataset
-from .history import History
+from .history import History, TrainingDiverged
 from .model import SequenceModel
 from .network import Network
-from .population import Population, TrainingDiverged
+from .population import Population
 from .process import check_device, prepare_process
 from .protocol import Protocol
 
