@@ -181,20 +181,26 @@ class _Refused(Exception):
     """What a mirror sends is not the file; says why."""
 
 
-class _Checked:
-    """A stream of at most `size` bytes that are digested, and counted by a bar, on their way to another stream."""
+def _chunks(url: str, checksum: str, size: int) -> Iterator[bytes]:
+    """What a mirror sends, as long as it can be the file."""
+    with Extra("data"):
+        import requests  # half a second that whoever has the data need not spend
 
-    def __init__(self, stream: BinaryIO, size: int, bar: tqdm):
-        self.stream, self.left, self.bar, self.digest = stream, size, bar, hashlib.sha256()
-        self.flush = stream.flush
-
-    def write(self, chunk: bytes) -> None:
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise _Refused("more bytes than expected")
-        self.stream.write(chunk)
-        self.digest.update(chunk)
-        self.bar.update(len(chunk))
+    found, left = hashlib.sha256(), size
+    try:
+        with requests.get(url, stream=True, timeout=20) as answer:
+            answer.raise_for_status()
+            for chunk in answer.iter_content(65_536):
+                left -= len(chunk)
+                if left < 0:
+                    raise _Refused("more bytes than expected")
+                found.update(chunk)
+                yield chunk
+    except requests.RequestException as error:  # an OSError, but none of writing
+        code = getattr(error.response, "status_code", None)
+        raise _Refused("no connection" if code is None else f"answer {code}") from error
+    if found.hexdigest() != checksum:
+        raise _Refused("wrong checksum")
 
 
 def download(name: str, file: str, checksum: str, size: int, urls: Sequence[str], progress: bool = True) -> Path:
@@ -203,29 +209,17 @@ def download(name: str, file: str, checksum: str, size: int, urls: Sequence[str]
     `size` in bytes; `name` is that of the data set, for what an error says. Raises DataError where no mirror has it: no
     network, an error of the server, other bytes than expected or more of them (it stops at the expected size).
     """
-    with Extra("data"):
-        import pooch  # with `requests`, half a second that whoever has the data need not spend
-        import requests
-
     path, failures = target(file), []
-    get = pooch.HTTPDownloader(timeout=20, chunk_size=65_536)
     for url in urls:
-        mirror = "/".join(url.split("/")[2:4])
         bar = tqdm(desc=path.name, total=size, unit="B", unit_scale=True, leave=False, disable=not progress or None)
-        with bar:
-            try:
-                with atomic(path) as stream:
-                    checked = _Checked(stream, size, bar)
-                    try:
-                        get(url, checked, None)
-                    except requests.RequestException as error:  # an OSError, but none of writing
-                        code = getattr(error.response, "status_code", None)
-                        raise _Refused("no connection" if code is None else f"answer {code}") from error
-                    if checked.digest.hexdigest() != checksum:
-                        raise _Refused("wrong checksum")
-                return path
-            except _Refused as reason:
-                failures.append(f"{mirror}: {reason}")
+        try:
+            with bar, atomic(path) as stream:
+                for chunk in _chunks(url, checksum, size):
+                    stream.write(chunk)
+                    bar.update(len(chunk))
+            return path
+        except _Refused as reason:
+            failures.append(f"{'/'.join(url.split('/')[2:4])}: {reason}")
     raise DataError(
         f"Could not download {file} ({'; '.join(failures)}): run `gatedrnn data fetch {name}` once there is a network, "
         f"or set GATEDRNN_DATA to a directory that holds the data."
