@@ -29,7 +29,7 @@ FULL = "full"  # the variant of a unit that nothing was taken from
 CURVE = ("epoch", "update", "seconds", "train", "valid", "valid_per_sequence")
 AVERAGES = ("pooled", "per_sequence", "pooled_after_first", "per_sequence_after_first")
 
-CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # the record's, and so that of all its parts
 OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)  # what else a study settles is its own business
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # becomes part of a path
@@ -59,7 +59,6 @@ def _a_curve(curve: dict) -> dict:
 class _Curve(TypedDict):
     """An entry each time the network was validated, the first before its first update."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     epoch: list[Count]
     update: list[Count]
     seconds: list[float]  # the member's share of its population's computing time
@@ -77,7 +76,6 @@ Curve = Annotated[_Curve, AfterValidator(_a_curve)]
 class Scores(TypedDict):
     """The fields of `evaluation.Evaluation`: NLL in four averages, and over how much."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     pooled: float
     per_sequence: float
     pooled_after_first: float
@@ -89,7 +87,6 @@ class Scores(TypedDict):
 class Parts(TypedDict):
     """Scores on the three parts of a data set."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     train: Scores
     valid: Scores
     test: Scores
@@ -110,7 +107,6 @@ def _a_run(run: dict) -> dict:
 class _Run(TypedDict):
     """One network, trained from one seed."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     seed: int
     curve: Curve
     scores: Parts
@@ -124,7 +120,6 @@ Run = Annotated[_Run, AfterValidator(_a_run)]
 class Choice(TypedDict):
     """A network of a later heat of the search: one of the candidates that were left, to choose by validation."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     heat: NotRequired[Count]  # from 1; the first heat is the search's
     seed: int
     hyperparameters: dict[str, float]
@@ -134,7 +129,6 @@ class Choice(TypedDict):
 class Search(TypedDict):
     """A curve for each candidate, and the learning rate that was chosen by validation."""
 
-    __pydantic_config__ = CLOSED  # type: ignore[misc]
     chosen: float
     curves: list[Curve]
     candidates: NotRequired[list[dict[str, float]]]  # the hyperparameters of each, where they are more than a rate

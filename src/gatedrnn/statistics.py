@@ -37,13 +37,8 @@ def interval(values: "ArrayLike | Estimate") -> tuple[float, float]:
     >>> [round(number, 3) for number in interval([8.0, 8.2, 8.4])]
     [8.2, 0.497]
     """
-    if isinstance(values, Estimate):
-        return values.mean, values.half
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean()), float(half)
+    of = values if isinstance(values, Estimate) else estimate([(1, Group(np.asarray(values, dtype=float)))])
+    return of.mean, of.half
 
 
 @dataclass(frozen=True)

@@ -111,11 +111,12 @@ class Trial:
     def settings(self) -> dict:
         """All that decides the trial's numbers, as a record keeps it."""
         column = COLUMNS[self.column]
+        heavy = self.data in SPEECH and self.column in ("paper", "adam")  # for a full search on a CPU
         settings = {
             "hidden_size": self.model.hidden_size,
             "protocol": asdict(self.protocol),
             "learning_rates": column.learning_rates,
-            "rungs": [list(rung) for rung in (SPEECH_RUNGS if self.halved else column.rungs)],
+            "rungs": [list(rung) for rung in (SPEECH_RUNGS if heavy else column.rungs)],
             "on_nan": "shrink" if self.data in SPEECH else "drop",
             "search_seed": SEARCH_SEED,
             "seeds": list(column.seeds),
@@ -124,11 +125,6 @@ class Trial:
         if column.heats:
             settings["heats"] = [[share, keep, list(seeds)] for share, keep, seeds in column.heats]
         return settings
-
-    @property
-    def halved(self) -> bool:
-        """Speech is too heavy on a CPU for a full search in the columns paper and adam."""
-        return self.data in SPEECH and self.column in ("paper", "adam")
 
     @property
     def label(self) -> str:
@@ -152,13 +148,9 @@ def grid(
     A variant that a unit does not have is left out, and so is a size that changes nothing. Raises ValueError,
     listing what is known, for an unknown name.
     """
-    for value, known in ((units, UNITS), (sizes, SIZES)):
-        for name in value:
-            if name not in known:
-                raise ValueError(f"the study has no {name!r}: it knows {', '.join(known)}")
-    for variant in variants:
-        if variant not in ALL_VARIANTS:
-            raise ValueError(f"the study has no variant {variant!r}: it knows {', '.join(ALL_VARIANTS)}")
+    for names, known in ((units, UNITS), (sizes, SIZES), (variants, ALL_VARIANTS)):
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"the study has no {unknown[0]!r}: it knows {', '.join(known)}")
     return [
         Trial(column, name, unit, variant, size, max_epochs)
         for column in columns
