@@ -100,7 +100,7 @@ def small_corpus(monkeypatch):
 
     one, two = shares(0)
     frames = {"bach/b.mxl": one, "bach/c.mxl": one, "bach/d.mxl": two}
-    monkeypatch.setattr(preparation, "chorale_names", lambda: list(frames))
+    monkeypatch.setattr(corpus.chorales, "Iterator", lambda returnType: list(frames))
     monkeypatch.setattr(corpus, "parse", lambda name, forceSource: frames[name])
     monkeypatch.setattr(preparation, "chorale_frames", lambda frames: frames)
     return one, two
@@ -186,9 +186,8 @@ def test_recipe_gives_the_prepared_windows(name):
             label = path.stem.rsplit("_", 1)[0]
             expected = stored["windows"][stored["utterance"] == stored["utterances"].tolist().index(label)]
             assert len(expected) == int(row["windows"])
-            np.testing.assert_array_equal(
-                preparation.cut(preparation.read_recording(path), expected.shape[1]), expected
-            )
+            found = preparation.collect([(label, preparation.read_recording(path))], expected.shape[1])
+            np.testing.assert_array_equal(found["windows"], expected)
 
 
 def test_registry_of_recordings():

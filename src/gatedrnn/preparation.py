@@ -28,14 +28,6 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 
 
 # --- chorales -------------------------------------------------------------------------------------------------------
-def chorale_names() -> list[str]:
-    """Names of the Bach chorales in music21's corpus, each once, in the order of the alphabet."""
-    with Extra("data"):
-        from music21.corpus import chorales as catalogue
-
-    return sorted(set(catalogue.Iterator(returnType="filename")))  # some stand under two of Riemenschneider's numbers
-
-
 def chorale_frames(score) -> Frames:
     """The four voices of a music21 score on a quarter-note grid, transposed to C major or A minor.
 
@@ -61,18 +53,17 @@ def chorale_frames(score) -> Frames:
 
 
 def corpus_chorales(progress: bool = True) -> list[tuple[str, Frames]]:
-    """Name and frames of every chorale in music21's corpus; DataError where it cannot be read."""
-    try:
-        with Extra("data"):
-            from music21 import corpus
+    """Name and frames of every chorale in music21's corpus, by name; DataError where it cannot be read."""
+    with Extra("data"):
+        from music21 import corpus
 
-        bar = tqdm(chorale_names(), desc="reading chorales (once)", disable=not progress or None, leave=False)
+    try:
+        names = set(corpus.chorales.Iterator(returnType="filename"))  # some have two numbers of Riemenschneider
+        bar = tqdm(sorted(names), desc="reading chorales (once)", disable=not progress or None, leave=False)
         with bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # forceSource: music21 would otherwise keep, and later open, a pickle of the score
             return [(name, chorale_frames(corpus.parse(name, forceSource=True))) for name in bar]
-    except ModuleNotFoundError:
-        raise
     except Exception as error:  # music21's readers raise many kinds
         raise DataError(
             "The chorales cannot be read from music21's corpus: reinstall it (`pip install --force-reinstall music21`)."
@@ -183,14 +174,8 @@ def read_recording(path: Path) -> np.ndarray:
     return np.clip(np.round(resample_poly(samples[:, 0].astype(np.float64), 1, 3)), -32768, 32767).astype(np.int16)
 
 
-def cut(samples: np.ndarray, length: int) -> np.ndarray:
-    """Consecutive windows (N, length) from the start of an utterance (n,); what is left over is dropped."""
-    count = len(samples) // length
-    return samples[: count * length].reshape(count, length)
-
-
 def collect(utterances: Iterable[tuple[str, np.ndarray]], length: int, count: int | None = None) -> Arrays:
-    """Windows of named utterances, in order, until there are `count` (None: all).
+    """Consecutive windows of named utterances (n,), without what is left over, until there are `count` (None: all).
 
     Returns ``windows`` int16 (N, length), ``utterance`` int32 (N,) an index into ``utterances`` (the names), and
     ``offset`` int32 (N,), the sample of the utterance at which a window begins.
@@ -198,10 +183,10 @@ def collect(utterances: Iterable[tuple[str, np.ndarray]], length: int, count: in
     labels, windows = [], []
     for label, samples in utterances:
         labels.append(label)
-        windows.append(cut(samples, length))
+        windows.append(samples[: len(samples) // length * length].reshape(-1, length))
     index = np.repeat(np.arange(len(labels), dtype=np.int32), [len(pieces) for pieces in windows])
     offset = np.concatenate([np.arange(len(pieces), dtype=np.int32) * length for pieces in windows])
-    everything = {"windows": np.concatenate(windows), "utterance": index, "offset": offset.astype(np.int32)}
+    everything = {"windows": np.concatenate(windows), "utterance": index, "offset": offset}
     return {key: value[:count] for key, value in everything.items()} | {"utterances": np.array(labels)}
 
 
