@@ -59,14 +59,11 @@ class Column:
     @property
     def candidates(self) -> list[dict[str, float]]:
         """The hyperparameters of the search, the same for every trial."""
-        rng, drawn = np.random.default_rng(1412), {}
+        rng, drawn = np.random.default_rng(1412), {"learning_rate": self.learning_rates}
         for name, known in (("weight_noise", self.noises), ("dropout", self.dropouts)):
             if known:
                 drawn[name] = rng.choice(known, len(self.learning_rates)).tolist()
-        return [
-            {"learning_rate": rate} | {name: values[k] for name, values in drawn.items()}
-            for k, rate in enumerate(self.learning_rates)
-        ]
+        return [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=True)]
 
 
 # Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.

@@ -145,9 +145,7 @@ def run(
     """Run the trials that have no record under `folder` yet; yields each as its record is written.
 
     workers : local processes, one thread each. scheduler : the address of a Dask cluster to send the trials to instead;
-    if its workers share `work` with each other, a trial whose worker dies goes on from its checkpoint on another. A
-    scheduler runs whatever reaches its port, as whoever started it: keep it in a closed network, or use Dask's TLS.
-    A trial that another process is running is left to that process.
+    if its workers share `work` with each other, a trial whose worker dies goes on from its checkpoint on another.
 
     One trial that fails ends the run at once, and so does an interruption; the next run goes on from the checkpoints.
     Raises records.RecordError for a record that was made with other settings: it is not overwritten; ValueError for a
