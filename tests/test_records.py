@@ -188,8 +188,13 @@ def test_the_ledger_tells_which_networks_diverged_on_music(root):
     by_tanh = sum(ended for unit, ended in others if unit == "tanh")
     assert by_tanh > 0.9 * sum(ended for _, ended in others)
     parts = {where for where in (*searched, *final) if where[0] == "components"}
-    assert {where[2:] for where in parts} == {("lstm", "no_tanh")}
-    assert {where[1] for where in parts & set(final)} == set(study.PAPER_MUSIC) - {"jsb_chorales"}
+    unbounded = {("gru", "independent"), ("gru", "independent_same_parameters")}
+    assert {where[2:] for where in parts} == {("lstm", "no_tanh"), *unbounded}
+    ended = parts & set(final)
+    assert {where[1] for where in ended if where[2] == "lstm"} == set(study.PAPER_MUSIC) - {"jsb_chorales"}
+    assert {where[1:]: final[where] for where in ended if where[2] == "gru"} == {
+        ("piano_midi", *which): 5 for which in unbounded
+    }
     authors = [
         {where: ended for where, ended in counts.items() if where[0] == "authors"} for counts in (searched, final)
     ]
