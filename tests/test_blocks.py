@@ -10,7 +10,7 @@ numba = pytest.importorskip("numba")
 
 import numpy as np  # noqa: E402
 
-from gatedrnn import blocks, kernels  # noqa: E402
+from gatedrnn import blocks  # noqa: E402
 from gatedrnn.batching import Batch  # noqa: E402
 from gatedrnn.model import SequenceModel, music_model, speech_model  # noqa: E402
 from gatedrnn.outputs import BernoulliOutput, RecallOutput  # noqa: E402
@@ -199,26 +199,3 @@ def test_the_paper_sizes_take_the_short_way_through_rolls():
     assert blocks.few(blocks.Roll(flat, *blocks.notes(flat)))
     found = both(music_model("gru"), theta, Batch(roll, roll, torch.ones(1, 50, 4, dtype=torch.bool)))
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("unit", ["tanh", "gru", "lstm"])
-def test_memory_is_used_again_and_never_twice_at_once(unit, monkeypatch):
-    monkeypatch.setattr(kernels.Room, "spare", [])
-    one, other = (problem(unit, {}, (2, T, 4, 6, 5, 3, 0.2)) for T in (9, 30))
-    alone = [torch.autograd.grad(m.nll(theta, batch).sum(), theta)[0] for m, theta, batch in (one, other)]
-    assert len(kernels.Room.spare) == 2, "a room a member, and the longer batch has replaced the shorter"
-    nll = [m.nll(theta, batch).sum() for m, theta, batch in (one, other)]  # two graphs at once
-    for wanted, loss, (_, theta, _) in zip(alone, nll, (one, other), strict=True):
-        for again in (True, False):  # a second gradient of the same graph finds what the first one found
-            assert torch.equal(torch.autograd.grad(loss, theta, retain_graph=again)[0], wanted)
-
-
-def test_only_so_much_memory_is_kept(monkeypatch):
-    monkeypatch.setattr(kernels.Room, "spare", [])
-    monkeypatch.setattr(kernels, "SPARE", 1000)
-    first, second = (kernels.Room([(90,), None, (2, 5)], np.dtype("f8")) for _ in range(2))
-    assert [None if array is None else array.shape for array in first.arrays] == [(90,), None, (2, 5)]
-    kept = first.memory
-    del first, second
-    assert len(kernels.Room.spare) == 1 and kernels.Room.spare[0] is kept
-    assert np.shares_memory(kernels.Room([(100,)], np.dtype("f8")).arrays[0], kept)

@@ -37,9 +37,14 @@ class Roll(NamedTuple):
     values: np.ndarray
 
 
-def room(T: int, B: int, H: int, G: int, K: int) -> list[tuple[int, ...] | None]:
-    """The shapes of a, h, aux and d for a member, G = gH."""
-    return [(T, B, G), (T + 1, B, H), None if G == H else (T + (G == 4 * H), B, H), (T, B, K)]
+def room(T: int, B: int, H: int, G: int, K: int, dtype) -> tuple:
+    """a, h, aux and d for a member, G = gH; the states begin with zeros."""
+    a, h, d = (np.empty(shape, dtype) for shape in ((T, B, G), (T + 1, B, H), (T, B, K)))
+    aux = None if G == H else np.empty((T + (G == 4 * H), B, H), dtype)
+    for start in (h, aux):
+        if start is not None:
+            start[:1] = 0
+    return a, h, aux, d
 
 
 @compiled
@@ -164,11 +169,8 @@ def bernoulli(d, b_out, target, mask, nll):
 
 @compiled
 def nll_forward(target, roll, mask, p, V, squash, a, h, aux, d, nll):
-    """Fill a, h, aux, d (T, B, K) and nll (T, B), from a start of zeros. V (3H,): the LSTM's, or None."""
+    """Fill a, h and aux from the second step on, d (T, B, K), and nll (T, B). V (3H,): the LSTM's, or None."""
     T, B = nll.shape
-    h[0] = 0
-    if V is not None:
-        aux[0] = 0
     for t in range(0, T, steps_of(B)):
         end = min(t + steps_of(B), T)
         a_block, h_block, d_block = a[t:end], h[t : end + 1], flat(d[t:end])

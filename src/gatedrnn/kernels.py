@@ -6,7 +6,6 @@ matrix products).
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -19,8 +18,6 @@ from .extras import Extra
 with Extra("fast"):
     import scipy.linalg.cython_blas  # noqa: F401  (what Numba's products call; loaded so that `prepare` reaches it)
     from threadpoolctl import threadpool_limits
-
-SPARE = 2**28  # bytes, at most, that are kept for the next likelihood
 
 
 def prepare() -> None:
@@ -99,30 +96,6 @@ def nll(theta: Tensor, x: Tensor, target: Tensor, mask: Tensor, shapes: dict, sq
     return _NLL.apply(theta, x, target, mask, shapes, squash)
 
 
-class Room:
-    """Arrays of these shapes (None for None) in one piece of memory, which afterwards goes to the next of its size.
-
-    What the system hands over anew it hands over page by page, and that takes about as long as filling it.
-    """
-
-    spare: ClassVar[list[np.ndarray]] = []
-
-    def __init__(self, shapes: list[tuple[int, ...] | None], dtype: np.dtype):
-        sizes = [0 if shape is None else math.prod(shape) for shape in shapes]
-        n = sum(sizes) * dtype.itemsize
-        fitting = [k for k, memory in enumerate(Room.spare) if memory.size >= n]
-        spare = Room.spare.pop(*fitting[:1]) if Room.spare else None  # one that is too small goes
-        self.memory = spare if fitting and spare is not None else np.empty(n, np.uint8)
-        flat, self.arrays = self.memory[:n].view(dtype), []
-        for shape, size in zip(shapes, sizes, strict=True):
-            self.arrays.append(None if shape is None else flat[:size].reshape(shape))
-            flat = flat[size:]
-
-    def __del__(self) -> None:
-        if sum(memory.size for memory in Room.spare) + self.memory.size <= SPARE:
-            Room.spare.append(self.memory)
-
-
 class _NLL(Function):
     @staticmethod
     def forward(ctx, theta, x, target, mask, shapes, squash):
@@ -132,11 +105,10 @@ class _NLL(Function):
         targets, masks, ctx.kept = read(target), read(mask), []
         for member, (row, nll_p) in enumerate(zip(read(theta), written(nll), strict=True)):
             roll, target_p, mask_p = (own[member % len(own)] for own in (rolls, targets, masks))  # or one for all
-            room = Room(blocks.room(T, B, H, G, K), row.dtype)
-            kept = roll, mask_p, *named(row, shapes), squash or None
-            blocks.nll_forward(target_p, *kept, *room.arrays, nll_p)
+            kept = roll, mask_p, *named(row, shapes), squash or None, *blocks.room(T, B, H, G, K, row.dtype)
+            blocks.nll_forward(target_p, *kept, nll_p)
             if ctx.needs_input_grad[0]:
-                ctx.kept.append((kept, room))
+                ctx.kept.append(kept)
         ctx.save_for_backward(theta)
         ctx.shapes = shapes
         return nll
@@ -146,8 +118,8 @@ class _NLL(Function):
     def backward(ctx, grad):
         (theta,) = ctx.saved_tensors  # an error where it was changed in between
         gradient = theta.new_zeros(theta.shape)
-        for weight, row, (kept, room) in zip(read(grad), written(gradient), ctx.kept, strict=True):
-            blocks.nll_backward(weight, *kept, *room.arrays, *named(row, ctx.shapes))
+        for weight, row, kept in zip(read(grad), written(gradient), ctx.kept, strict=True):
+            blocks.nll_backward(weight, *kept, *named(row, ctx.shapes))
         return gradient, None, None, None, None, None
 
 
