@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from .extras import Extra
 from .palette import COLORS, DIM_TEXT, INK, MAPS, MORE, ramp
 from .rolls import LOWEST_PITCH, PITCHES, check_roll, held_notes
-from .units import SYMBOLS, UNITS
+from .units import SIGMOID_GATES, SYMBOLS, UNITS
 
 with Extra("figures"):
     import matplotlib
@@ -30,7 +30,6 @@ with Extra("figures"):
 
 NAMES = {name: unit.title for name, unit in UNITS.items()}
 MARKERS = {name: unit.marker for name, unit in UNITS.items()}
-SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
 WIDTH = 6.0  # inches, 576 pixels on a page: type is a little smaller there than the text around it
 RULE = "#DDDDDD"  # faint lines
 STYLE: dict[Any, Any] = {

@@ -113,6 +113,8 @@ UNITS = {
     )
 }
 
+SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1, in every unit
+
 
 def check_unit(name: str) -> None:
     """Raise ValueError, listing the known units, for an unknown one."""

@@ -2,39 +2,27 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 
+from ..diagrams import cell_diagram
 from ..rolls import PITCHES, check_roll
-from ..units import UNITS, check_unit
+from ..units import SIGMOID_GATES, UNITS, check_unit
 from . import markup
-from .panel import COLORS, Panel, array, sequence
+from .panel import COLORS, MORE, About, Panel, array, sequence
 from .rolls import notes, pitch_axis, pitch_span
 from .words import compact, escape, symbols
 
 LETTERS = {"h_tilde": "h\u0303", "c_tilde": "c\u0303"}  # every other part is its own letter
-SIGMOID = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1
-NEGATIVE = "#CC79A7"
+SIGNS = {r"\sigma": "σ", r"\tanh": "tanh", r"\odot": "⊙", r"\,": " "}  # of the units' equations
 ROLL, STRIP, GAP = 110, 34, 12  # heights in pixels
-
-# Part -> formula, and the same with numbers: {z} at this step, {h-} at the step before, {z:s} the sum inside.
-STEPS = {
-    "tanh": {"h": ("h_t = tanh(W x_t + U h_{t-1} + b)", "tanh({h:s}) = {h}")},
-    "gru": {
-        "z": ("z_t = σ(W_z x_t + U_z h_{t-1} + b_z)", "σ({z:s}) = {z}"),
-        "r": ("r_t = σ(W_r x_t + U_r h_{t-1} + b_r)", "σ({r:s}) = {r}"),
-        "h_tilde": ("h\u0303_t = tanh(W x_t + U (r_t ⊙ h_{t-1}) + b)", "tanh({h_tilde:s}) = {h_tilde}"),
-        "h": ("h_t = (1 - z_t) ⊙ h_{t-1} + z_t ⊙ h\u0303_t", "(1 − {z}) · {h-} + {z} · {h_tilde} = {h}"),
-    },
-    "lstm": {
-        "i": ("i_t = σ(W_i x_t + U_i h_{t-1} + V_i ⊙ c_{t-1} + b_i)", "σ({i:s}) = {i}"),
-        "f": ("f_t = σ(W_f x_t + U_f h_{t-1} + V_f ⊙ c_{t-1} + b_f)", "σ({f:s}) = {f}"),
-        "c_tilde": ("c\u0303_t = tanh(W_c x_t + U_c h_{t-1} + b_c)", "tanh({c_tilde:s}) = {c_tilde}"),
-        "c": ("c_t = f_t ⊙ c_{t-1} + i_t ⊙ c\u0303_t", "{f} · {c-} + {i} · {c_tilde} = {c}"),
-        "o": ("o_t = σ(W_o x_t + U_o h_{t-1} + V_o ⊙ c_t + b_o)", "σ({o:s}) = {o}"),
-        "h": ("h_t = o_t ⊙ tanh(c_t)", "{o} · tanh({c}) = {h}"),
-    },
+# What is no sigmoid or tanh of a sum, with numbers: {z} at this step, {h-} at the step before.
+BLENDS = {
+    ("gru", "h"): "(1 − {z}) · {h-} + {z} · {h_tilde} = {h}",
+    ("lstm", "c"): "{f} · {c-} + {i} · {c_tilde} = {c}",
+    ("lstm", "h"): "{o} · tanh({c}) = {h}",
 }
 
 
@@ -47,10 +35,7 @@ def stepper(
     units: Sequence[int] = (0,),
     start: int = 0,
     part: str = "",
-    title: str = "One step after the other",
-    alt: str = "",
-    caption: str = "",
-    name: str = "",
+    **about: Unpack[About],
 ) -> Panel:
     """The diagram of a unit, its equations with the numbers in them, and its state, step by step and part by part.
 
@@ -61,82 +46,102 @@ def stepper(
     shapes that do not fit.
     """
     check_unit(unit)
-    steps, part = STEPS[unit], part or next(iter(STEPS[unit]))
-    if part not in steps:
-        raise ValueError(f"unknown part {part!r} of {unit}: the known parts are {', '.join(steps)}")
-    if missing := set(steps) - set(gates):
-        raise ValueError(f"gates lacks {', '.join(sorted(missing))}: {unit} has {', '.join(steps)}.")
-    values = {key: sequence(gates[key], f"gates[{key!r}]") for key in steps}
-    x = sequence(x, "x")
+    parts = UNITS[unit].parts
+    if part and part not in parts:
+        raise ValueError(f"unknown part {part!r} of {unit}: the known parts are {', '.join(parts)}")
+    values, x = _read(unit, gates, parts, x)
     T, H = values["h"].shape
-    if any(v.shape != (T, H) for v in values.values()) or len(x) != T:
-        raise ValueError(f"All parts and x must have the {T} steps of h, and all parts its {H} units.")
     if not units or not all(0 <= k < H for k in units) or not 0 <= start < T:
         raise ValueError(f"units lie between 0 and {H - 1}, start between 0 and {T - 1}.")
-    series = {key: v[:, units].T for key, v in values.items()}
-    terms, formulas = {}, {key: list(formula) for key, formula in steps.items()}
-    if weights is not None:
-        terms = {key: v[:, units].T for key, v in summands(unit, values, x, weights).items()}
-    for key, formula in formulas.items():
-        own = [term for term in terms if term.startswith(f"{key}:")]
-        if own:
-            total = " + ".join(f"{{{term}}}" for term in own)
-            formula[1] = formula[1].replace(f"{{{key}:s}}", total)
-        elif f"{{{key}:s}}" in formula[1]:
-            inverse = logit if key in SIGMOID else np.arctanh
-            with np.errstate(divide="ignore"):
-                series[f"{key}:s"] = np.clip(inverse(series[key].astype(float)), -99, 99)
-        if not any(term.endswith(":v") for term in own):
-            formula[0] = formula[0].replace(f" + V_{key} ⊙ c_{'t' if key == 'o' else '{t-1}'}", "")
-        if own and f"{key}:b" not in own:
-            formula[0] = formula[0].replace(" + b)", ")").replace(f" + b_{key[0]})", ")")
-    series |= terms
-    tall = {key: 1.0 if key != "c" else max(1.0, float(np.abs(series["c"]).max())) for key in steps}
-    data = {"steps": T, "start": start, "part": part, "units": [f"unit {k}" for k in units], "parts": list(steps)}
-    data["numbers"] = {key: formula[1] for key, formula in formulas.items()}
-    data["series"] = {key: compact(v, 4) for key, v in series.items()}
-    data["low"] = {key: 0 if key in SIGMOID else -tall[key] for key in steps}
+    terms = summands(unit, values, x, weights) if weights is not None else inside(unit, values)
+    series = {key: compact(v[:, units].T) for key, v in (values | terms).items()}
+    tall = {key: 1.0 if key != "c" else max(1.0, float(np.abs(values["c"][:, units]).max())) for key in parts}
+    data = {"steps": T, "start": start, "part": part or parts[0], "units": [f"unit {k}" for k in units]}
+    data |= {"parts": list(parts), "numbers": {key: numbers(unit, key, terms) for key in parts}, "series": series}
+    data["low"] = {key: 0 if key in SIGMOID_GATES else -tall[key] for key in parts}
     data["high"] = tall
-    peepholes = any(term.endswith(":v") for term in terms)
     equations = "".join(
-        f'<div class="eq part-{key}"><span class="symbolic">{symbols(formula[0])}</span>'
-        f'<span class="numbers">{escape(with_numbers(formula[1], data, 0, start))}</span></div>'
-        for key, formula in formulas.items()
+        f'<div class="eq part-{key}"><span class="symbolic">{symbols(formula(unit, key, terms))}</span>'
+        f'<span class="numbers">{escape(with_numbers(filled, data, 0, start))}</span></div>'
+        for key, filled in data["numbers"].items()
     )
-    picture = f'<div class="diagram">{drawing(unit, peepholes)}</div><div class="equations">{equations}</div>'
-    picture += strips(unit, x, data, alt or f"The input and every part of {data['units'][0]} over {T} steps")
-    summary = f"{unit}, {T} steps, {', '.join(steps)}; h of unit {units[0]} ends at {values['h'][-1, units[0]]:.3f}"
-    return Panel("stepper", title, picture, data, summary, "", caption, name)
+    diagram = cell_diagram(unit, peepholes=any(term.endswith(":v") for term in terms), equations=False)
+    picture = f'<div class="diagram">{diagram.svg}</div><div class="equations">{equations}</div>'
+    picture += strips(
+        unit, x, data, about.get("alt") or f"The input and every part of {data['units'][0]} over {T} steps"
+    )
+    about.setdefault("title", "One step after the other")
+    summary = f"{unit}, {T} steps, {', '.join(parts)}; h of unit {units[0]} ends at {values['h'][-1, units[0]]:.3f}"
+    return Panel("stepper", picture=picture, data=data, summary=summary, **about)
 
 
-def logit(p: np.ndarray) -> np.ndarray:
-    """The sum whose sigmoid is p."""
-    return np.log(p) - np.log1p(-p)
+def _read(unit: str, gates: Mapping[str, object], parts: Iterable[str], x: object) -> tuple[dict, np.ndarray]:
+    """The parts, (T, H) each, and what was read, (T, D). Raises ValueError where one lacks or shapes do not fit."""
+    if missing := sorted(set(parts) - set(gates)):
+        raise ValueError(f"gates lacks {', '.join(missing)}: {unit} has {', '.join(UNITS[unit].parts)}.")
+    values = {key: sequence(gates[key], f"gates[{key!r}]") for key in parts}
+    x = sequence(x, "x")
+    T, H = next(iter(values.values())).shape
+    if any(v.shape != (T, H) for v in values.values()) or len(x) != T:
+        raise ValueError(f"All parts and x must have the same {T} steps, and all parts the same {H} units.")
+    return values, x
+
+
+def suffix(unit: str, part: str) -> str | None:
+    """What follows W, U and b in the names of the weights of a part's sum; None for a part that has no sum."""
+    found = re.search(r"W(_\w)?", UNITS[unit].equations[part])
+    return found and (found[1] or "")
+
+
+def formula(unit: str, part: str, terms: Mapping) -> str:
+    """The equation of a part with its bias and, where it is among the terms, its peephole."""
+    tex = UNITS[unit].equation(part, peepholes=f"{part}:v" in terms)
+    tex = re.sub(r"\\tilde\{(\w)\}", "\\1\u0303", tex)
+    text = re.sub(r"\\[a-z]+|\\,", lambda sign: SIGNS[sign[0]], tex)
+    biased = f"{part}:s" in terms or f"{part}:b" in terms
+    return f"{text[:-1]} + b{suffix(unit, part)})" if biased else text
+
+
+def numbers(unit: str, part: str, terms: Mapping) -> str:
+    """The equation of a part with places for its numbers, a term of its sum by the other."""
+    if (unit, part) in BLENDS:
+        return BLENDS[unit, part]
+    total = " + ".join(f"{{{term}}}" for term in terms if term.startswith(f"{part}:"))
+    return f"{'σ' if part in SIGMOID_GATES else 'tanh'}({total}) = {{{part}}}"
+
+
+def inside(unit: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The sums, found from what a sigmoid or tanh has made of them, (T, H) each: ":s"."""
+    with np.errstate(divide="ignore"):
+        return {
+            f"{key}:s": np.clip(np.log(v) - np.log1p(-v) if key in SIGMOID_GATES else np.arctanh(v), -99, 99)
+            for key, v in values.items()
+            if suffix(unit, key) is not None
+        }
 
 
 def summands(unit: str, values: Mapping[str, np.ndarray], x: np.ndarray, weights: Mapping) -> dict[str, np.ndarray]:
     """What each sum is made of, (T, H) each: ":x" input, ":u" state, ":v" peephole, ":b" bias."""
-    weights = {key.split(".")[-1]: array(v).astype(float) for key, v in weights.items() if v is not None}
+    weights = {key.split(".")[-1]: array(v) for key, v in weights.items() if v is not None}
     before = {k: np.vstack([np.zeros_like(values[k][:1]), values[k][:-1]]) for k in ("h", "c") if k in values}
     out = {}
-    for key in STEPS[unit]:
-        suffix = {"h_tilde": "", "c_tilde": "_c", "h": ""}.get(key, f"_{key}")
-        if "σ" not in STEPS[unit][key][0] and "W" not in STEPS[unit][key][0]:
+    for key in values:
+        if (end := suffix(unit, key)) is None:
             continue
-        if f"W{suffix}" not in weights or f"U{suffix}" not in weights:
-            raise ValueError(f"weights lacks W{suffix} or U{suffix}.")
-        W, U = weights[f"W{suffix}"], weights[f"U{suffix}"]
+        if f"W{end}" not in weights or f"U{end}" not in weights:
+            raise ValueError(f"weights lacks W{end} or U{end}.")
+        W, U = weights[f"W{end}"], weights[f"U{end}"]
         if W.shape != (x.shape[1], values["h"].shape[1]):
-            raise ValueError(f"W{suffix} must have shape {(x.shape[1], values['h'].shape[1])}; it has {W.shape}.")
-        out[f"{key}:x"] = x.astype(float) @ W
+            raise ValueError(f"W{end} must have shape {(x.shape[1], values['h'].shape[1])}; it has {W.shape}.")
+        out[f"{key}:x"] = x @ W
         if key == "h_tilde" and "b_U" in weights:
             out[f"{key}:u"] = values["r"] * (before["h"] @ U + weights["b_U"])
         else:
             out[f"{key}:u"] = (values["r"] * before["h"] if key == "h_tilde" else before["h"]) @ U
         if f"V_{key}" in weights:
             out[f"{key}:v"] = weights[f"V_{key}"] * (values["c"] if key == "o" else before["c"])
-        if f"b{suffix}" in weights:
-            out[f"{key}:b"] = np.broadcast_to(weights[f"b{suffix}"], values["h"].shape)
+        if f"b{end}" in weights:
+            out[f"{key}:b"] = np.broadcast_to(weights[f"b{end}"], values["h"].shape)
     return out
 
 
@@ -159,13 +164,6 @@ def tidy(formula: str) -> str:
     return re.sub(r"· (−[\d.]+)", r"· (\1)", formula.replace("+ −", "− "))
 
 
-def drawing(unit: str, peepholes: bool) -> str:
-    """The unit's diagram as SVG, in which every part's strokes have the class `part-<name>`."""
-    from ..diagrams import cell_diagram
-
-    return cell_diagram(unit, peepholes=peepholes, equations=False).svg
-
-
 def letter(part: str, x: str, y: float) -> str:
     """A part's symbol, z_t, right of which the plot begins."""
     return (
@@ -179,69 +177,61 @@ def strip(values: Sequence[float], low: float, high: float) -> str:
     return "M0" + "".join(f" {100 * (high - v) / (high - low):.1f}H{t + 1}V" for t, v in enumerate(values))[:-1]
 
 
+def roll_above(x: np.ndarray) -> str:
+    """The notes that a unit reads, at the top of its plot."""
+    roll = check_roll(x)
+    span = pitch_span([roll])
+    bars = notes(roll, span, markup.INK, 0, len(roll), f'width="100%" height="{ROLL}"')
+    return pitch_axis(*span, height=str(ROLL)) + bars
+
+
+def step_axis(steps: int) -> str:
+    """The axis of steps, counted from 1."""
+    return markup.x_axis({"label": "step", "log": False, "lim": (0.5, steps + 0.5)})
+
+
 def strips(unit: str, x: np.ndarray, data: Mapping, alt: str) -> str:
     """The input on top and a strip for each part below."""
     T, content, top = data["steps"], "", 0
     if x.shape[1] == PITCHES:
-        roll = check_roll(x)
-        span = pitch_span([roll])
-        content = pitch_axis(*span, height=str(ROLL)) + notes(
-            roll, span, markup.INK, 0, T, f'width="100%" height="{ROLL}"'
-        )
-        top = ROLL + GAP
+        content, top = roll_above(x), ROLL + GAP
     for part in data["parts"]:
         values, low, high = data["series"][part][0], data["low"][part], data["high"][part]
-        zero = top + STRIP * high / (high - low)
+        zero = str(top + STRIP * high / (high - low))
         line = markup.stroke(strip(values, low, high), COLORS[unit], 1.8)
-        content += f'<g class="strip part-{part}" data-part="{part}">{markup.rule("0", str(zero), "100%", str(zero))}'
-        content += letter(part, "0", top + STRIP / 2 + 5)
-        content += markup.stretched(line, f"0 -4 {T} 108", f'y="{top}" width="100%" height="{STRIP}"')
-        content += markup.text(
-            "100%", str(top + STRIP / 2), f"{values[data['start']]:.2f}".replace("-", "−"), "start", 8, 5
+        now = f"{values[data['start']]:.2f}".replace("-", "−")
+        content += (
+            f'<g class="strip part-{part}" data-part="{part}">{markup.rule("0", zero, "100%", zero)}'
+            + letter(part, "0", top + STRIP / 2 + 5)
+            + markup.stretched(line, f"0 -4 {T} 108", f'y="{top}" width="100%" height="{STRIP}"')
+            + markup.text("100%", str(top + STRIP / 2), now, "start", 8, 5)
+            + "</g>"
         )
-        content += "</g>"
         top += STRIP + GAP
-    axis = {"label": "step", "log": False, "lim": (0.5, T + 0.5)}
-    return markup.plot(content + markup.x_axis(axis), top - GAP + 6, alt, left=40, right=52)
+    return markup.plot(content + step_axis(T), top - GAP + 6, alt, left=40, right=52)
 
 
 def gate_map(
-    unit: str,
-    gates: Mapping[str, object],
-    x: object,
-    *,
-    parts: Sequence[str] = (),
-    height: int = 0,
-    title: str = "All gates at once",
-    alt: str = "",
-    caption: str = "",
-    name: str = "",
+    unit: str, gates: Mapping[str, object], x: object, *, parts: Sequence[str] = (), **about: Unpack[About]
 ) -> Panel:
     """The roll above, the gates of all hidden units below, one cursor through both.
 
-    gates : part -> (T, H) or (T, 1, H); parts : which of them to show, by default the unit's sigmoid gates that are
-    there. Units stand in the order of their time constants, the slowest on top: -1 / mean log(1 - z) steps for a GRU,
+    gates : part -> (T, H) or (T, 1, H); parts : which of them to show, by default the unit's sigmoid gates, of a tanh
+    unit h. Units stand in the order of their time constants, the slowest on top: -1 / mean log(1 - z) steps for a GRU,
     -1 / mean log f for an LSTM; for a tanh unit in their own order. Values are kept to 0.01. Raises ValueError when a
     part is missing or shapes do not fit.
     """
     check_unit(unit)
-    parts = tuple(parts) or tuple(p for p in STEPS[unit] if p in gates and (p in SIGMOID or unit == "tanh"))
-    if not parts or (missing := set(parts) - set(gates)):
-        raise ValueError(f"gates lacks {', '.join(sorted(missing)) if parts else 'every gate'} of {unit}.")
-    values = {p: sequence(gates[p], f"gates[{p!r}]").astype(float) for p in parts}
-    x = sequence(x, "x")
+    parts = tuple(parts) or tuple(p for p in UNITS[unit].parts if p in SIGMOID_GATES or unit == "tanh")
+    values, x = _read(unit, gates, parts, x)
     T, H = values[parts[0]].shape
-    if any(v.shape != (T, H) for v in values.values()) or len(x) != T:
-        raise ValueError(f"All parts and x must have {T} steps, and all parts {H} units.")
     tau = time_constants(unit, gates)
     order = np.argsort(-tau, kind="stable") if tau is not None else np.arange(H)
-    roll, tall = check_roll(x), height or max(90, min(4 * H, 200))
-    span = pitch_span([roll])
-    content = pitch_axis(*span, height=str(ROLL)) + notes(roll, span, markup.INK, 0, T, f'width="100%" height="{ROLL}"')
+    content, tall = roll_above(x), max(90, min(4 * H, 200))
     top, tops = ROLL + GAP, []
     for part in parts:
         scale = max(1.0, float(np.abs(values[part]).max()))
-        png = base64.b64encode(markup.heat_map((values[part][:, order] / scale).T, COLORS[unit], NEGATIVE)).decode()
+        png = base64.b64encode(markup.heat_map((values[part][:, order] / scale).T, COLORS[unit], MORE[0])).decode()
         content += (
             f'<rect y="{top}" width="100%" height="{tall}" fill="none" stroke="{markup.INK}" opacity="0.3"/>'
             f'<image data-part="{part}" data-scale="{scale:.6g}" href="data:image/png;base64,{png}" y="{top}" '
@@ -250,13 +240,14 @@ def gate_map(
         )
         tops.append(top)
         top += tall + GAP
-    content += markup.x_axis({"label": "step", "log": False, "lim": (0.5, T + 0.5)})
     data = {"steps": T, "parts": list(parts), "letters": [LETTERS.get(p, p) for p in parts], "order": order.tolist()}
     data |= {"tops": tops, "tall": tall, "height": top - GAP, "tau": None if tau is None else compact(tau[order])}
-    picture = markup.plot(content, top - GAP, alt or f"Piano roll, and {', '.join(parts)} of {H} units", left=40)
-    slowest = "" if tau is None else f"; slowest unit {order[0]}: {tau[order[0]]:.1f} steps"
-    summary = f"{unit}, {', '.join(parts)}, {T} steps x {H} units{slowest}"
-    return Panel("gates", title, picture, data, summary, escape(slowest.strip("; ")), caption, name)
+    alt = about.get("alt") or f"Piano roll, and {', '.join(parts)} of {H} units"
+    about.setdefault("title", "All gates at once")
+    slowest = "" if tau is None else f"slowest unit {order[0]}: {tau[order[0]]:.1f} steps"
+    summary = "; ".join(filter(None, [f"{unit}, {', '.join(parts)}, {T} steps x {H} units", slowest]))
+    picture = markup.plot(content + step_axis(T), top - GAP, alt, left=40)
+    return Panel("gates", picture=picture, data=data, summary=summary, readout=escape(slowest), **about)
 
 
 def time_constants(unit: str, gates: Mapping[str, object]) -> np.ndarray | None:
@@ -264,6 +255,6 @@ def time_constants(unit: str, gates: Mapping[str, object]) -> np.ndarray | None:
     key = {"gru": "z", "lstm": "f"}.get(unit, "")
     if key not in gates:
         return None
-    gate = sequence(gates[key], key).astype(float)
+    gate = sequence(gates[key], key)
     kept = np.clip(gate if key == "f" else 1 - gate, 1e-12, 1 - 1e-12)
     return -1 / np.log(kept).mean(0)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from ..palette import COLORS, MORE
 from .words import as_json, escape, slug
 
 OTHERS = (*MORE, "#999999")  # for what is not a unit
+
+
+class About(TypedDict, total=False):
+    """What every panel can be told besides."""
+
+    title: str
+    alt: str  # what a screen reader says of the picture
+    caption: str
+    name: str  # the panel's id, by default the title in small letters
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +34,7 @@ class Panel:
     readout: str = ""
     caption: str = ""
     name: str = ""
+    alt: str = ""  # stands in the picture already
 
     def __post_init__(self):
         name = self.name or slug(self.title)
@@ -53,8 +64,8 @@ def color_of(name: str, k: int = 0) -> str:
 
 
 def array(values: object) -> np.ndarray:
-    """An array, or a tensor with or without gradient, in NumPy."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    """An array, or a tensor with or without gradient, as float64 in NumPy."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
 
 
 def sequence(values: object, what: str) -> np.ndarray:
