@@ -106,7 +106,6 @@ def make() -> dict[str, panels.Panel]:
             lines=[("y", 1, "no change")],
             readout="With U scaled by {scale of U}, {left:.1e} of the gradient is left after 40 steps.",
             values={"left": norms[:, -1]},
-            colors={"norm": "#D55E00"},
             title="How far a gradient reaches",
         ),
         panels.slider(

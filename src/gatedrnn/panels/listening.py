@@ -3,13 +3,15 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..rolls import check_roll
+from ..waveforms import SAMPLE_RATE
 from . import markup
-from .panel import COLORS, Panel, array, color_of
+from .panel import COLORS, About, Panel, array, color_of
 from .rolls import GIVEN, notes, pitch_axis, pitch_span
 from .words import compact, escape
 
@@ -20,99 +22,75 @@ def listen(
     opening: int = 0,
     step_seconds: float = 0.5,
     blind: bool = False,
-    sounds: Mapping[str, object] | None = None,
-    title: str = "Listen",
-    alt: str = "",
-    caption: str = "",
-    name: str = "",
+    **about: Unpack[About],
 ) -> Panel:
     """Piano rolls (T, 88) on one pitch axis, one of them heard at a time, with a playhead.
 
-    The first `opening` steps are grey: what was given. sounds : name -> MP3 bytes or a player of `audio`; rendered from
-    the rolls if there are none. blind=True hides the names and asks which voice is the first of `rolls`. Raises
-    ValueError for anything but piano rolls, for an opening longer than a roll and for a voice without a sound.
+    The first `opening` steps are grey: what was given. blind=True hides the names and asks which voice is the first of
+    `rolls`. Raises ValueError for anything but piano rolls, and for an opening longer than a roll.
     """
-    pieces = {voice: check_roll(array(roll)) for voice, roll in rolls.items()}
+    pieces = {voice: check_roll(roll) for voice, roll in rolls.items()}
     if not pieces:
         raise ValueError("There is nothing to listen to: give at least one roll.")
     if not 0 <= opening <= min(map(len, pieces.values())):
         raise ValueError(f"opening must be between 0 and the length of the shortest roll; it is {opening}.")
-    if sounds is None:
-        from ..sound import audio  # renders with NumPy, compresses with soundfile
-
-        sounds = {voice: audio(roll, voice, step_seconds=step_seconds) for voice, roll in pieces.items()}
-    steps = max(map(len, pieces.values()))
-    span = pitch_span(pieces.values())
-    voices = {}
+    steps, span = max(map(len, pieces.values())), pitch_span(pieces.values())
+    frame = seconds_axis(steps * step_seconds) + pitch_axis(*span)
+    pictures = {}
     for voice, roll in pieces.items():
-        axis = {"label": "seconds", "log": False, "lim": (0, steps * step_seconds)}
-        content = markup.x_axis(axis) + pitch_axis(*span) + notes(roll, span, ink_of(voice), opening, steps)
-        content += end_of_opening(opening / steps)
-        voices[voice] = markup.plot(content, 200, alt or f"Piano roll of {voice}", top=24)
+        content = frame + notes(roll, span, ink_of(voice), opening, steps) + end_of_opening(opening / steps)
+        pictures[voice] = markup.plot(content, 200, about.get("alt") or f"Piano roll of {voice}", top=24)
     seconds = [len(roll) * step_seconds for roll in pieces.values()]
-    summary = f"{', '.join(pieces)}; {steps} steps"
-    return _players(voices, sounds, seconds, step_seconds, "step", blind, summary, title, caption, name)
+    return _players(pieces, pictures, seconds, step_seconds, "step", blind, f"{steps} steps", about)
 
 
-def listen_wave(
-    waves: Mapping[str, ArrayLike],
-    *,
-    opening: float = 0,
-    rate: int = 16000,
-    blind: bool = False,
-    sounds: Mapping[str, object] | None = None,
-    title: str = "Listen",
-    alt: str = "",
-    caption: str = "",
-    name: str = "",
-) -> Panel:
-    """Waveforms (n,) within [-1, 1], `rate` samples a second, as `listen` shows rolls; opening in seconds.
+def listen_wave(waves: Mapping[str, ArrayLike], *, opening: float = 0, **about: Unpack[About]) -> Panel:
+    """Waveforms (n,) within [-1, 1], 16,000 samples a second, as `listen` shows rolls; opening in seconds.
 
-    Raises ValueError for another shape, values outside [-1, 1], an opening longer than a waveform, a missing sound.
+    Raises ValueError for another shape, values outside [-1, 1], and an opening longer than a waveform.
     """
-    spoken = {voice: array(wave).astype(float) for voice, wave in waves.items()}
+    spoken = {voice: array(wave) for voice, wave in waves.items()}
     if not spoken:
         raise ValueError("There is nothing to listen to: give at least one waveform.")
     for voice, wave in spoken.items():
         if wave.ndim != 1 or not len(wave) or not np.abs(wave).max() <= 1:
             raise ValueError(f"The waveform {voice!r} must be one axis of numbers between -1 and 1.")
-    if not 0 <= opening <= min(map(len, spoken.values())) / rate:
+    seconds = [len(wave) / SAMPLE_RATE for wave in spoken.values()]
+    if not 0 <= opening <= min(seconds):
         raise ValueError(f"opening must lie between 0 and the seconds of the shortest waveform; it is {opening}.")
-    if sounds is None:
-        from ..sound import audio
-
-        sounds = {voice: audio(wave, voice, rate=rate) for voice, wave in spoken.items()}
     longest, loudest = max(map(len, spoken.values())), max(np.abs(w).max() for w in spoken.values()) or 1.0
-    voices = {}
+    first, pictures = round(opening * SAMPLE_RATE), {}
     for voice, wave in spoken.items():
-        axis = {"label": "seconds", "log": False, "lim": (0, longest / rate)}
-        first = round(opening * rate)
-        shape = envelope(wave[:first], 0, longest, loudest, GIVEN) if first else ""
+        shape = envelope(wave[:first], 0, longest, loudest, GIVEN)
         shape += envelope(wave[first:], first, longest, loudest, ink_of(voice))
-        content = markup.x_axis(axis) + markup.stretched(shape, "0 -100 1000 200")
+        content = seconds_axis(max(seconds)) + markup.stretched(shape, "0 -100 1000 200")
         content += end_of_opening(first / longest)
-        voices[voice] = markup.plot(content, 130, alt or f"Waveform of {voice}", left=14, top=24)
-    seconds = [len(wave) / rate for wave in spoken.values()]
-    summary = f"{', '.join(spoken)}; {max(seconds):.2f} s"
-    return _players(voices, sounds, seconds, 0.1, "second", blind, summary, title, caption, name)
+        pictures[voice] = markup.plot(content, 130, about.get("alt") or f"Waveform of {voice}", left=14, top=24)
+    return _players(spoken, pictures, seconds, 0.1, "second", False, f"{max(seconds):.2f} s", about)
 
 
-def _players(voices, sounds, seconds, step, counts, blind, summary, title, caption, name) -> Panel:
-    if missing := set(voices) - set(sounds):
-        raise ValueError(f"There is no sound for {', '.join(sorted(missing))}: add it to sounds.")
-    names = list(voices)
-    order = sorted(names, key=lambda v: hashlib.sha256(f"{title}/{v}".encode()).digest()) if blind else names
-    parts, times = [], dict(zip(names, seconds, strict=True))
+def _players(music, pictures, seconds, step, counts, blind, length, about: About) -> Panel:
+    """Each voice's picture over its sound; blind: in an order that the title decides."""
+    from ..sound import mp3  # renders with NumPy, compresses with soundfile
+
+    title, voices = about.setdefault("title", "Listen"), list(music)
+    order = sorted(voices, key=lambda v: hashlib.sha256(f"{title}/{v}".encode()).digest()) if blind else voices
+    picture = ""
     for voice in order:
-        mp3 = getattr(sounds[voice], "mp3", sounds[voice])
-        source = f"data:audio/mpeg;base64,{base64.b64encode(mp3).decode()}"
-        parts.append(
-            f'<div class="voice"><p class="voice-name">{escape(voice)}</p>{voices[voice]}'
-            f'<audio controls preload="none" aria-label="{escape(voice)}" src="{source}"></audio></div>'
+        sound = base64.b64encode(mp3(music[voice], step_seconds=step)).decode()
+        picture += (
+            f'<div class="voice"><p class="voice-name">{escape(voice)}</p>{pictures[voice]}<audio controls '
+            f'preload="none" aria-label="{escape(voice)}" src="data:audio/mpeg;base64,{sound}"></audio></div>'
         )
-    data = {"voices": order, "seconds": compact([times[v] for v in order], 8), "span": compact(max(seconds), 8)}
-    data |= {"step": step, "counts": counts, "answer": order.index(names[0]) if blind else None}
-    return Panel("listen", title, "".join(parts), data, summary, "", caption, name)
+    times = [seconds[voices.index(voice)] for voice in order]
+    data = {"voices": order, "seconds": compact(times, 8), "span": compact(max(times), 8)}
+    data |= {"step": step, "counts": counts, "answer": order.index(voices[0]) if blind else None}
+    return Panel("listen", picture=picture, data=data, summary=f"{', '.join(voices)}; {length}", **about)
+
+
+def seconds_axis(seconds: float) -> str:
+    """The axis of time below a voice."""
+    return markup.x_axis({"label": "seconds", "log": False, "lim": (0, seconds)})
 
 
 def end_of_opening(share: float) -> str:
