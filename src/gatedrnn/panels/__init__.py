@@ -17,7 +17,7 @@ figure metadata) and `name`, the panel's id, by default the title in small lette
 opens a page with the panel in that state. The HTML holds a picture, its data as JSON and, where there is sound, native
 players. `book/_static/panels.js` makes it move; in print and without script the picture stays.
 
-No panels, but in the book's style: `table(frame, best="min", caption="...")`, and `answers`, questions with a word
+No panels, but in the book's style: `table(frame, caption="...")`, and `answers`, questions with a word
 in the colour of a verdict.
 """
 
