@@ -13,7 +13,6 @@ from bs4 import BeautifulSoup
 
 from gatedrnn import panels
 from gatedrnn.panels import charts, gates, listening, markup
-from gatedrnn.panels.rolls import pitch_span
 from gatedrnn.panels.words import as_json
 from gatedrnn.sound import mp3
 from gatedrnn.units import SIGMOID_GATES, UNITS
@@ -73,7 +72,7 @@ def test_a_name_that_cannot_stand_in_an_address_is_refused(title, name):
 
 def test_the_notes_drawn_are_the_notes_of_the_roll(examples, made):
     roll = examples.chorale()
-    low, high = pitch_span([roll, examples.chorale(7)])
+    low, high = markup.pitch_span([roll, examples.chorale(7)])
     first = soup(made["listen-to-two"]).find(class_="voice")
     drawn = np.zeros_like(roll)
     for path in first.find_all("path"):
@@ -292,34 +291,16 @@ def test_panels_need_no_torch():
 FRAME = pd.DataFrame({"GRU": [8.471, 3.0, None], "LSTM": [8.474, 2.5, 1.0]}, index=["JSB", "Nottingham", "<other>"])
 
 
-def test_a_table_marks_the_best_of_a_column_or_a_row_by_what_is_read():
-    assert panels.table(FRAME, best="min").best == {(1, 1), (2, 2)}
-    assert panels.table(FRAME, best="min", by="row").best == {(0, 1), (0, 2), (1, 2)}  # 8.47 twice; one number: no best
-    assert panels.table(FRAME, best={"LSTM": "max"}).best == {(0, 2)}
-    assert panels.table(FRAME).best == frozenset()
-
-
 def test_a_table_is_set_with_its_caption_and_what_is_missing():
-    tree = BeautifulSoup(
-        panels.table(FRAME, best="min", digits={"GRU": 3}, caption="a < b")._repr_html_(), "html.parser"
-    )
+    tree = BeautifulSoup(panels.table(FRAME, digits={"GRU": 3}, caption="a < b")._repr_html_(), "html.parser")
     assert tree.caption.string == "a < b"
     assert [cell.string for cell in tree.tbody.find_all("th")] == list(FRAME.index)
     assert [cell.get_text() for cell in tree.find_all("td")] == ["8.471", "8.47", "3.000", "2.50", "–", "1.00"]
-    assert [mark.string for mark in tree.find_all("strong")] == ["3.000", "1.00"]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"best": "lowest"}, "best is 'min' or 'max', not 'lowest'"),
-        ({"best": {"tanh": "min"}}, "no column tanh: it has GRU, LSTM"),
-        ({"best": {"GRU": "min"}, "by": "row"}, "by is 'column'"),
-    ],
-)
-def test_a_table_says_what_is_wrong(options, words):
-    with pytest.raises(ValueError, match=words):
-        panels.table(FRAME, **options)
+def test_a_table_says_what_is_wrong():
+    with pytest.raises(ValueError, match="no column tanh: it has GRU, LSTM"):
+        panels.table(FRAME, digits={"tanh": 3})
 
 
 def test_answers_have_the_colour_of_their_kind_and_safe_text():

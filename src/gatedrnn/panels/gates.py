@@ -12,7 +12,6 @@ from ..rolls import PITCHES, check_roll
 from ..units import SIGMOID_GATES, UNITS, check_unit
 from . import markup
 from .panel import COLORS, MORE, About, Panel, array, sequence
-from .rolls import notes, pitch_axis, pitch_span
 from .words import compact, escape, symbols
 
 LETTERS = {"h_tilde": "h\u0303", "c_tilde": "c\u0303"}  # every other part is its own letter
@@ -180,9 +179,7 @@ def strip(values: Sequence[float], low: float, high: float) -> str:
 def roll_above(x: np.ndarray) -> str:
     """The notes that a unit reads, at the top of its plot."""
     roll = check_roll(x)
-    span = pitch_span([roll])
-    bars = notes(roll, span, markup.INK, 0, len(roll), f'width="100%" height="{ROLL}"')
-    return pitch_axis(*span, height=str(ROLL)) + bars
+    return markup.piano_roll(roll, markup.pitch_span([roll]), markup.INK, height=ROLL)
 
 
 def step_axis(steps: int) -> str:

@@ -12,7 +12,6 @@ from ..rolls import check_roll
 from ..waveforms import SAMPLE_RATE
 from . import markup
 from .panel import COLORS, About, Panel, array, color_of
-from .rolls import GIVEN, notes, pitch_axis, pitch_span
 from .words import compact, escape
 
 
@@ -34,11 +33,11 @@ def listen(
         raise ValueError("There is nothing to listen to: give at least one roll.")
     if not 0 <= opening <= min(map(len, pieces.values())):
         raise ValueError(f"opening must be between 0 and the length of the shortest roll; it is {opening}.")
-    steps, span = max(map(len, pieces.values())), pitch_span(pieces.values())
-    frame = seconds_axis(steps * step_seconds) + pitch_axis(*span)
-    pictures = {}
+    steps, span = max(map(len, pieces.values())), markup.pitch_span(pieces.values())
+    axis, pictures = seconds_axis(steps * step_seconds), {}
     for voice, roll in pieces.items():
-        content = frame + notes(roll, span, ink_of(voice), opening, steps) + end_of_opening(opening / steps)
+        drawn = markup.piano_roll(roll, span, ink_of(voice), opening=opening, steps=steps)
+        content = axis + drawn + end_of_opening(opening / steps)
         pictures[voice] = markup.plot(content, 200, about.get("alt") or f"Piano roll of {voice}", top=24)
     seconds = [len(roll) * step_seconds for roll in pieces.values()]
     return _players(pieces, pictures, seconds, step_seconds, "step", blind, f"{steps} steps", about)
@@ -61,7 +60,7 @@ def listen_wave(waves: Mapping[str, ArrayLike], *, opening: float = 0, **about: 
     longest, loudest = max(map(len, spoken.values())), max(np.abs(w).max() for w in spoken.values()) or 1.0
     first, pictures = round(opening * SAMPLE_RATE), {}
     for voice, wave in spoken.items():
-        shape = envelope(wave[:first], 0, longest, loudest, GIVEN)
+        shape = envelope(wave[:first], 0, longest, loudest, markup.GIVEN)
         shape += envelope(wave[first:], first, longest, loudest, ink_of(voice))
         content = seconds_axis(max(seconds)) + markup.stretched(shape, "0 -100 1000 200")
         content += end_of_opening(first / longest)
@@ -120,5 +119,5 @@ def envelope(wave: np.ndarray, first: int, total: int, loudest: float, color: st
     back = "".join(
         f"L{b:.1f} {scale * v + 0.4:.1f}H{a:.1f}" for a, b, v in zip(x[-2::-1], x[:0:-1], bottom[::-1], strict=True)
     )
-    kind = ' class="given"' if color == GIVEN else ""
+    kind = ' class="given"' if color == markup.GIVEN else ""
     return f'<path{kind} d="M{x[0]:.1f} 0{there}{back}z" fill="{color}"/>'

@@ -8,13 +8,15 @@ what is to stretch lies in an inner SVG of 1000 x 1000. `ticks` and `chart` have
 import math
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..rolls import LOWEST_PITCH, held_notes
 from .words import escape, number
 
 INK = "currentColor"  # what text has: dark on a light page, light on a dark one
+GIVEN = "#8A8A8A"  # grey: what a voice was given before it went on by itself
 DASHES = ("", "7 4", "2 3", "9 3 2 3")  # so that curves can be told apart without colour
 
 
@@ -50,14 +52,24 @@ def place(axis: Mapping, value: float) -> float:
     return 100 * (value - low) / (high - low)
 
 
-def limits(groups: Sequence, log: bool, margin: float = 0.05) -> tuple[float, float]:
-    """The range of all finite values (above 0 on a log axis), with a margin on either side."""
+def across(axis: Mapping, value: float) -> str:
+    """The same as text, for what lies along the plot."""
+    return f"{place(axis, value):.2f}%"
+
+
+def upright(axis: Mapping, value: float) -> str:
+    """The same from the top, for what stands upright."""
+    return f"{100 - place(axis, value):.2f}%"
+
+
+def limits(groups: Sequence, log: bool) -> tuple[float, float]:
+    """The range of all finite values (above 0 on a log axis), with a margin on either side; None is no value."""
     values = np.concatenate([np.ravel(np.asarray(g, dtype=float)) for g in groups])
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not len(values):
         raise ValueError("There is nothing to draw: no value is finite (and above 0 on a logarithmic axis).")
     low, high = np.log10([values.min(), values.max()]) if log else (values.min(), values.max())
-    pad = margin * (high - low) or 0.5
+    pad = 0.05 * (high - low) or 0.5
     low, high = float(low - pad), float(high + pad)
     return (10**low, 10**high) if log else (low, high)
 
@@ -103,19 +115,17 @@ def label(axis: Mapping, value: float) -> str:
 
 def x_axis(axis: Mapping) -> str:
     """Ticks, numbers and the label below a plot."""
-    parts = [rule("0", "100%", "100%", "100%")]
-    for t in marks(axis):
-        parts.append(text(f"{place(axis, t):.2f}%", "100%", label(axis, t), dy=18))
-    return "".join(parts) + text("100%", "100%", axis["label"], "end", dy=38)
+    numbers = "".join(text(across(axis, t), "100%", label(axis, t), dy=18) for t in marks(axis))
+    return rule("0", "100%", "100%", "100%") + numbers + text("100%", "100%", axis["label"], "end", dy=38)
 
 
 def y_axis(axis: Mapping) -> str:
     """Faint lines and numbers at the left of a plot, the label above them."""
-    parts = []
+    out = ""
     for t in marks(axis):
-        y = f"{100 - place(axis, t):.2f}%"
-        parts.append(rule("0", y, "100%", y) + text("0", y, label(axis, t), "end", dx=-8, dy=5))
-    return "".join(parts) + text("0", "0", axis["label"], "start", dx=-46, dy=-10)
+        y = upright(axis, t)
+        out += rule("0", y, "100%", y) + text("0", y, label(axis, t), "end", dx=-8, dy=5)
+    return out + text("0", "0", axis["label"], "start", dx=-46, dy=-10)
 
 
 def chart(spec: Mapping, curves: Sequence[Mapping]) -> str:
@@ -125,31 +135,27 @@ def chart(spec: Mapping, curves: Sequence[Mapping]) -> str:
     {"label", "log", "lim"}, and lim None means: as wide as what is shown. curves : {"color", "x", "y"}
     each, with "dots" where no line joins the points.
     """
-    x, y = dict(spec["x"]), dict(spec["y"])
-    for axis, key in ((x, "x"), (y, "y")):
-        axis["lim"] = axis["lim"] or limits([[np.nan if v is None else v for v in c[key]] for c in curves], axis["log"])
-    parts = [x_axis(x), y_axis(y)]
-    for which, value, label in spec["lines"]:
+    x, y = (spec[key] | {"lim": spec[key]["lim"] or limits([c[key] for c in curves], spec[key]["log"])} for key in "xy")
+    out, paths, dots = x_axis(x) + y_axis(y), "", ""
+    for which, value, words in spec["lines"]:
         if which == "y":
-            at = f"{100 - place(y, value):.2f}%"
-            parts.append(rule("0", at, "100%", at, "mark") + text("100%", at, label, "end", dy=-6))
+            at = upright(y, value)
+            out += rule("0", at, "100%", at, "mark") + text("100%", at, words, "end", dy=-6)
         else:
-            at = f"{place(x, value):.2f}%"
-            parts.append(rule(at, "0", at, "100%", "mark") + text(at, "0", label, "start", dx=6, dy=12))
-    paths, dots = [], []
+            at = across(x, value)
+            out += rule(at, "0", at, "100%", "mark") + text(at, "0", words, "start", dx=6, dy=12)
     for k, curve in enumerate(curves):
         d, pen = "", "M"
         for a, b in zip(curve["x"], curve["y"], strict=True):
             if a is None or b is None or (x["log"] and a <= 0) or (y["log"] and b <= 0):
                 pen = "M"  # a gap
                 continue
-            left, down = place(x, a), 100 - place(y, b)
-            d += f"{pen}{10 * left:.0f} {10 * down:.0f}"
+            d += f"{pen}{10 * place(x, a):.0f} {10 * (100 - place(y, b)):.0f}"
             pen = "L"
             if spec["points"] or curve.get("dots"):
-                dots.append(f'<circle cx="{left:.2f}%" cy="{down:.2f}%" r="4" fill="{curve["color"]}"/>')
-        paths.append("" if curve.get("dots") else stroke(d, curve["color"], dash=DASHES[k % 4]))
-    return "".join(parts) + stretched("".join(paths)) + "".join(dots)
+                dots += f'<circle cx="{across(x, a)}" cy="{upright(y, b)}" r="4" fill="{curve["color"]}"/>'
+        paths += "" if curve.get("dots") else stroke(d, curve["color"], dash=DASHES[k % 4])
+    return out + stretched(paths) + dots
 
 
 def sample(curve: Mapping, dash: str) -> str:
@@ -171,30 +177,24 @@ def legend(curves: Sequence[Mapping]) -> str:
     return f'<div class="legend">{entries}</div>'
 
 
-def heat_map(values: np.ndarray, color: str, negative: str, steps: int = 100) -> bytes:
+def heat_map(values: np.ndarray, color: str, negative: str) -> bytes:
     """A PNG of values (rows, columns) in [-1, 1]: the larger, the less transparent; below 0 in the second colour.
 
-    Pixel k of the palette stands for (k - steps) / steps, so that the picture is also the data: panels.js reads it.
+    Pixel k of the palette stands for (k - 100) / 100, so that the picture is also the data: panels.js reads it.
     """
-    index = np.round(np.clip(values, -1, 1) * steps).astype(int) + steps
-    level = np.arange(-steps, steps + 1) / steps
-    two = [bytes.fromhex(c.lstrip("#")) for c in (negative, color)]
-    palette = b"".join(two[int(v >= 0)] for v in level)
-    alpha = bytes(round(255 * abs(v)) for v in level)
-    rows = b"".join(b"\0" + row.tobytes() for row in index.astype(np.uint8))
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 8, 3, 0, 0, 0)
-    blocks = (
-        (b"IHDR", header),
-        (b"PLTE", palette),
-        (b"tRNS", alpha),
-        (b"IDAT", zlib.compress(rows, 9)),
-        (b"IEND", b""),
+    index = np.round(np.clip(values, -1, 1) * 100).astype(int) + 100
+    below, above = (bytes.fromhex(c.lstrip("#")) for c in (negative, color))
+    blocks = {
+        b"IHDR": struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 8, 3, 0, 0, 0),
+        b"PLTE": 100 * below + 101 * above,
+        b"tRNS": bytes(round(255 * abs(k) / 100) for k in range(-100, 101)),
+        b"IDAT": zlib.compress(np.pad(index, ((0, 0), (1, 0))).astype(np.uint8).tobytes(), 9),  # rows begin with a 0
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in blocks.items()
     )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*block) for block in blocks)
 
 
 def forest(spec: Mapping, rows: Sequence[Mapping]) -> str:
@@ -203,32 +203,60 @@ def forest(spec: Mapping, rows: Sequence[Mapping]) -> str:
     spec : {"x": axis, "lines": [[axis name, value, label], ...]}; rows : {"name", "color", "value", "low", "high",
     "reference"} each, None for what there is not.
     """
-    x = dict(spec["x"])
-    seen = [[np.nan if r[k] is None else r[k] for k in ("value", "low", "high", "reference")] for r in rows]
-    x["lim"] = x["lim"] or limits([*seen, [v for _, v, _ in spec["lines"]]], x["log"])
-    parts = [x_axis(x)]
-    for t in marks(x):
-        parts.append(rule(f"{place(x, t):.2f}%", "0", f"{place(x, t):.2f}%", "100%"))
+    seen = [[row[k] for k in ("value", "low", "high", "reference")] for row in rows]
+    x = spec["x"] | {"lim": limits([*seen, [v for _, v, _ in spec["lines"]]], spec["x"]["log"])}
+    out = x_axis(x) + "".join(rule(across(x, t), "0", across(x, t), "100%") for t in marks(x))
     for _, value, label in spec["lines"]:
-        at = f"{place(x, value):.2f}%"
-        parts.append(rule(at, "0", at, "100%", "mark") + text(at, "0", label, dy=-4))
+        at = across(x, value)
+        out += rule(at, "0", at, "100%", "mark") + text(at, "0", label, dy=-4)
     for k, row in enumerate(rows):
         y = f"{100 * (k + 0.5) / len(rows):.2f}%"
-        parts.append(text("0", y, row["name"], "end", dx=-10, dy=5))
+        out += text("0", y, row["name"], "end", dx=-10, dy=5)
         if row["value"] is None:
-            parts.append(text("0", y, "no record", "start", dx=10, dy=5, more=' opacity="0.6"'))
+            out += text("0", y, "no record", "start", dx=10, dy=5, more=' opacity="0.6"')
             continue
         if row["low"] is not None:
-            ends = [f"{place(x, row[k]):.2f}%" for k in ("low", "high")]
-            parts.append(
-                f'<line x1="{ends[0]}" y1="{y}" x2="{ends[1]}" y2="{y}" stroke="{row["color"]}" stroke-width="3" '
-                'stroke-linecap="round"/>'
+            out += (
+                f'<line x1="{across(x, row["low"])}" y1="{y}" x2="{across(x, row["high"])}" y2="{y}" '
+                f'stroke="{row["color"]}" stroke-width="3" stroke-linecap="round"/>'
             )
-        parts.append(f'<circle cx="{place(x, row["value"]):.2f}%" cy="{y}" r="6" fill="{row["color"]}"/>')
+        out += f'<circle cx="{across(x, row["value"])}" cy="{y}" r="6" fill="{row["color"]}"/>'
         if row["reference"] is not None:
-            at = f"{place(x, row['reference']):.2f}%"
-            parts.append(
-                f'<svg x="{at}" y="{y}" overflow="visible"><path d="M0-7L6 0 0 7-6 0z" fill="none" stroke="{INK}" '
-                'stroke-width="1.6"/></svg>'
+            out += (
+                f'<svg x="{across(x, row["reference"])}" y="{y}" overflow="visible"><path d="M0-7L6 0 0 7-6 0z" '
+                f'fill="none" stroke="{INK}" stroke-width="1.6"/></svg>'
             )
-    return "".join(parts)
+    return out
+
+
+def pitch_span(rolls: Iterable[np.ndarray]) -> tuple[int, int]:
+    """The lowest and the highest column that sounds in any roll, at least an octave apart, with one to spare."""
+    columns = np.flatnonzero(np.any([roll.any(0) for roll in rolls], axis=0))
+    low, high = (int(columns[0]), int(columns[-1])) if len(columns) else (27, 63)
+    return min(low, high - 12) - 1, max(high, low + 12) + 1
+
+
+def piano_roll(
+    roll: np.ndarray, span: tuple[int, int], color: str, *, opening: int = 0, steps: int = 0, height: float = 0
+) -> str:
+    """A roll, a bar a note, over a faint line and the name at each C (MIDI pitch 60 is C4).
+
+    It is as long as `steps`, and grey within the opening; height : in pixels, by default that of the plot.
+    """
+    (low, high), out = span, ""
+    for column in range(low, high + 1):
+        if (column + LOWEST_PITCH) % 12 == 0:
+            share = (high + 0.5 - column) / (high - low + 1)
+            at = f"{share * height:.1f}" if height else f"{100 * share:.2f}%"
+            out += rule("0", at, "100%", at) + text("0", at, f"C{(column + LOWEST_PITCH) // 12 - 1}", "end", -8, 5)
+    paths = ""
+    for first, last, tone in ((0, opening, GIVEN), (opening, len(roll), color)):
+        bars = ""
+        for column, start, end in held_notes(roll[first:last]) if first < last else ():
+            bars += (
+                f"M{first + start + 0.06:g} {high - column + 0.08:g}h{end - start - 0.12:g}v.84h{0.12 - end + start:g}z"
+            )
+        kind = ' class="given"' if tone == GIVEN else ""
+        paths += f'<path{kind} d="{bars}" fill="{tone}"/>' if bars else ""
+    where = f'width="100%" height="{height or "100%"}"'
+    return out + stretched(paths, f"0 0 {steps or len(roll)} {high - low + 1}", where)
