@@ -4,7 +4,7 @@ Drawn as those of `figures` are, with one colour and one marker a unit. NLL in n
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,22 +33,35 @@ LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its 
 SET_MARKERS = ("o", "s", "D", "^", "v", "P")  # a data set each, where colours tell the units apart
 Face = Literal["none", "full", "left", "right"]
 COLUMN_FACES: tuple[Face, ...] = ("none", "full", "left", "right")  # how a column fills its marker
+MOST = 20.0  # nats a step: the end of an axis of costs
 TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE, MIXED: UNSURE}
 
 
-def _unit_handles() -> list[Line2D]:
-    return [Line2D([], [], color=COLORS[unit], marker=MARKERS[unit], label=NAMES[unit]) for unit in UNITS]
+def _unit_handles(line: str = "-") -> list[Line2D]:
+    return [Line2D([], [], color=COLORS[unit], marker=MARKERS[unit], ls=line, label=NAMES[unit]) for unit in UNITS]
 
 
-def interval_plot(
-    rows: Mapping[str, Mapping[str, Differences]], ax: Axes | None = None, *, margin: float = 0.0, xlabel: str = ""
-) -> Axes:
+def _grid(titles: Sequence[str], height: float, more: float, share: bool = False) -> tuple[Figure, list[Any]]:
+    """A panel a title, two side by side; height : inches of a row of panels, and `more` for what stands around them."""
+    rows = -(-len(titles) // 2)
+    size = (WIDTH, more + height * rows)
+    figure, grid = plt.subplots(
+        rows, min(len(titles), 2), figsize=size, layout="constrained", squeeze=False, sharey=share
+    )
+    axes = list(grid.flat)
+    for ax in axes[len(titles) :]:
+        ax.remove()
+    for ax, title in zip(axes, titles, strict=False):
+        ax.set_title(title)
+    return figure, axes[: len(titles)]
+
+
+def interval_plot(rows: Mapping[str, Mapping[str, Differences]], *, margin: float = 0.0, xlabel: str = "") -> Axes:
     """Draw means with 95 % intervals: row -> label -> values (a small mark each) or an `Estimate`, one below the other.
 
     Labels of LOOKS keep their colour and marker. margin : a band around 0, of differences that count as none.
     """
-    if ax is None:
-        ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.5 * len(rows)), layout="constrained")[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.5 * len(rows)), layout="constrained")[1]
     labels = list(dict.fromkeys(label for row in rows.values() for label in row))
     if margin:
         ax.axvspan(-margin, margin, color="#E8E8E8", lw=0, zorder=0)
@@ -70,7 +83,7 @@ def interval_plot(
     return ax
 
 
-def forest(frame: pd.DataFrame, *, average: str = PRINTED) -> Figure:
+def forest(frame: pd.DataFrame) -> Figure:
     """Table 2 of the paper as a figure: a panel a data set, a line a unit, a marker a column with its 95 % interval.
 
     frame : rows of `comparison.table`. A star is the paper's printed figure; columns differ in how their marker is
@@ -79,24 +92,18 @@ def forest(frame: pd.DataFrame, *, average: str = PRINTED) -> Figure:
     columns, sets = list(dict.fromkeys(frame["column"])), list(dict.fromkeys(frame["data"]))
     if len(columns) > len(COLUMN_FACES):
         raise ValueError(f"a forest tells {len(COLUMN_FACES)} columns apart, not {len(columns)}: choose some")
-    figure, axes = plt.subplots(
-        -(-len(sets) // 2), min(len(sets), 2), figsize=(WIDTH, 0.9 + 1.35 * -(-len(sets) // 2)),
-        layout="constrained", squeeze=False, sharey=True,
-    )  # fmt: skip
-    for ax, name in zip(axes.flat, sets, strict=False):
+    figure, axes = _grid([SETS.get(name, name) for name in sets], 1.35, 0.9, share=True)
+    for ax, name in zip(axes, sets, strict=True):
         for _, row in frame[frame["data"] == name].iterrows():
             unit, k = row["unit"], columns.index(row["column"])
             y = list(UNITS).index(unit) + 0.5 * ((k + 0.5) / len(columns) - 0.5)
             look = {"color": COLORS[unit], "fillstyle": COLUMN_FACES[k], "ms": 6, "capsize": 3, "lw": 1.6}
-            ax.errorbar(row[f"test_{average}"], y, xerr=row[f"test_{average}_ci"], fmt=MARKERS[unit], **look)
+            ax.errorbar(row[f"test_{PRINTED}"], y, xerr=row[f"test_{PRINTED}_ci"], fmt=MARKERS[unit], **look)
             if pd.notna(row.get("paper")):
                 ax.plot(row["paper"], list(UNITS).index(unit), "*", color=INK, ms=9, zorder=3)
-        ax.set_title(SETS.get(name, name))
         ax.grid(axis="x")
-    for ax in axes.flat[len(sets) :]:
-        ax.remove()
-    axes[0, 0].set_yticks(range(len(UNITS)), list(NAMES.values()))
-    axes[0, 0].set_ylim(len(UNITS) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(UNITS)), list(NAMES.values()))
+    axes[0].set_ylim(len(UNITS) - 0.5, -0.5)
     figure.supxlabel("test NLL, nats a step", fontsize=10)
     faces = zip(columns, COLUMN_FACES, strict=False)
     handles = [Line2D([], [], color=INK, marker="o", ls="", fillstyle=face, label=column) for column, face in faces]
@@ -107,23 +114,17 @@ def forest(frame: pd.DataFrame, *, average: str = PRINTED) -> Figure:
 
 
 def cost_panels(
-    panels: Mapping[str, Mapping[tuple[str, str], Mapping[str, Estimate]]],
-    *,
-    linear: float = 0.1,
-    most: float = 20.0,
-    xlabel: str = "cost in test NLL, nats a step",
+    panels: Mapping[str, Mapping[tuple[str, str], Mapping[str, Estimate]]], *, linear: float = 0.1
 ) -> Figure:
     """Draw what parts of units cost, panels side by side with common rows: title -> (unit, part) -> data set -> cost.
 
     Rows have their unit's colour, data sets a marker each, with a 95 % interval. The axis is straight between -linear
-    and +linear and logarithmic beyond, so that small and large costs can be read off one figure; a cost above `most`
-    is an arrow at its end.
+    and +linear and logarithmic beyond, so that small and large costs can be read off one figure; a cost above MOST is
+    an arrow at its end.
     """
     rows = list(dict.fromkeys(row for panel in panels.values() for row in panel))
-    sets = [name for name in SETS if any(name in row for panel in panels.values() for row in panel.values())]
-    sets += list(dict.fromkeys(
-        name for panel in panels.values() for row in panel.values() for name in row if name not in SETS
-    ))  # fmt: skip
+    seen = dict.fromkeys(name for panel in panels.values() for row in panel.values() for name in row)
+    sets = [*(name for name in SETS if name in seen), *(name for name in seen if name not in SETS)]
     markers = dict(zip(sets, SET_MARKERS, strict=False))
     if len(sets) > len(SET_MARKERS):
         raise ValueError(f"cost panels tell {len(SET_MARKERS)} data sets apart, not {len(sets)}: choose some")
@@ -138,8 +139,8 @@ def cost_panels(
             for name, cost in row.items():
                 y = rows.index((unit, part)) + 0.76 * ((sets.index(name) + 0.5) / len(sets) - 0.5)
                 look = {"color": COLORS[unit], "ms": 4.5, "capsize": 2, "lw": 1.4}
-                if cost.mean > most:
-                    ax.plot(most, y, ">", color=COLORS[unit], ms=6, clip_on=False)
+                if cost.mean > MOST:
+                    ax.plot(MOST, y, ">", color=COLORS[unit], ms=6, clip_on=False)
                 else:
                     ax.errorbar(cost.mean, y, xerr=cost.half, fmt=markers[name], **look)
         for y in range(1, len(rows)):
@@ -153,27 +154,20 @@ def cost_panels(
     axes[0, 0].minorticks_off()
     axes[0, 0].set_yticks(range(len(rows)), [f"{NAMES[unit]}, {part}" for unit, part in rows])
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.supxlabel(xlabel, fontsize=10)
-    handles = [
-        Line2D([], [], color=INK, marker=marker, ls="", ms=5, label=SETS.get(name, name))
-        for name, marker in markers.items()
-    ]
+    figure.supxlabel("cost in test NLL, nats a step", fontsize=10)
+    looks = [(SETS.get(name, name), marker) for name, marker in markers.items()]
+    handles = [Line2D([], [], color=INK, marker=marker, ls="", ms=5, label=name) for name, marker in looks]
     figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
     return figure
 
 
-def small_multiples(
-    runs: Mapping[str, Mapping[str, Sequence]], *, by: str = "epoch", xlabel: str = "", names: Mapping[str, str] = SETS
-) -> Figure:
+def small_multiples(runs: Mapping[str, Mapping[str, Sequence]], *, by: str, xlabel: str = "") -> Figure:
     """Draw mean validation curves with their range, a panel a data set: data set -> unit -> `claims.histories`.
 
     A panel begins where the first twentieth of the slowest curve has passed: what lies above would flatten the rest.
     """
-    lines = -(-len(runs) // 2)
-    figure, axes = plt.subplots(
-        lines, min(len(runs), 2), figsize=(WIDTH, 0.6 + 2.2 * lines), layout="constrained", squeeze=False
-    )
-    for ax, (name, units) in zip(axes.flat, runs.items(), strict=False):
+    figure, axes = _grid([SETS.get(name, name) for name in runs], 2.2, 0.6)
+    for ax, units in zip(axes, runs.values(), strict=True):
         learning_curves(units, ax, by=by, train=False)
         ax.get_legend().remove()
         members = [run for several in units.values() for run in several]
@@ -182,9 +176,6 @@ def small_multiples(
         low, high = min(ends), max(*early, *ends)
         ax.set_ylim(low - 0.05 * (high - low), high + 0.02 * (high - low))
         ax.set(xlabel="", ylabel="")
-        ax.set_title(names.get(name, name))
-    for ax in axes.flat[len(runs) :]:
-        ax.remove()
     figure.legend(handles=_unit_handles(), ncols=len(UNITS), loc="outside upper center")
     figure.supxlabel(xlabel or {"epoch": "epoch", "update": "updates", "seconds": "seconds"}[by], fontsize=10)
     figure.supylabel("validation NLL, nats a step", fontsize=10)
@@ -208,9 +199,8 @@ def claim_matrix(
     for y, (claim, row) in enumerate(judged.items()):
         for x, name in enumerate(sets):
             verdict = row.get(name, MISSING)
-            ax.add_patch(
-                Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor=TONES.get(verdict, PAPER), edgecolor=RULE)
-            )
+            tone = TONES.get(verdict, PAPER)
+            ax.add_patch(Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor=tone, edgecolor=RULE))
             below = (texts or {}).get(claim, {}).get(name, "")
             ax.text(x + 0.5, y + (0.26 if below else 0.5), signs[verdict], ha="center", va="center", fontsize=12)
             ax.text(x + 0.5, y + 0.67, below, ha="center", va="center", fontsize=8, linespacing=1)
@@ -225,18 +215,16 @@ def claim_matrix(
     return ax
 
 
-def train_test_plane(found: Found, data: Sequence[str], columns: Sequence[str], *, average: str = PRINTED) -> Figure:
+def train_test_plane(found: Found, data: Sequence[str], columns: Sequence[str]) -> Figure:
     """Draw every recorded network at (train, test), a panel a data set, with the paper's figures as stars.
 
     Networks of a unit share a colour and a marker; those of the first of `columns` are filled. On the dotted line both
     parts are fitted alike.
     """
     chosen = [record for (column, name, *_), record in found.items() if column in columns and name in data]
-    points = train_test(chosen, average)
-    lines = -(-len(data) // 2)
-    figure, axes = plt.subplots(lines, min(len(data), 2), figsize=(WIDTH, 0.7 + 2.6 * lines), layout="constrained",
-                                squeeze=False)  # fmt: skip
-    for ax, name in zip(axes.flat, data, strict=False):
+    points = train_test(chosen, PRINTED)
+    figure, axes = _grid([SETS.get(name, name) for name in data], 2.6, 0.7)
+    for ax, name in zip(axes, data, strict=True):
         here = points[points["data"] == name]
         for (column, unit), group in here.groupby(["column", "unit"]):
             if column == "printed":
@@ -246,15 +234,8 @@ def train_test_plane(found: Found, data: Sequence[str], columns: Sequence[str], 
                 ax.plot(group["train"], group["test"], MARKERS[unit], color=COLORS[unit], fillstyle=face, ms=5)
         ends = np.array([here[["train", "test"]].min().max(), here[["train", "test"]].max().min()])
         ax.plot(ends, ends, ls=":", color=DIM_TEXT, lw=1.2, zorder=0)
-        ax.set_title(SETS.get(name, name))
-    for ax in axes.flat[len(data) :]:
-        ax.remove()
-    handles = [
-        *_unit_handles(),
-        Line2D([], [], color=PAPER, marker="*", mec=INK, ms=10, ls="", label="the paper's figure"),
-    ]
-    for handle in handles[:-1]:
-        handle.set_linestyle("")
+    star = Line2D([], [], color=PAPER, marker="*", mec=INK, ms=10, ls="", label="the paper's figure")
+    handles = [*_unit_handles(""), star]
     figure.legend(handles=handles, ncols=len(handles), loc="outside upper center")
     figure.supxlabel("train NLL, nats a step", fontsize=10)
     figure.supylabel("test NLL, nats a step", fontsize=10)

@@ -7,7 +7,7 @@ T = steps, H = hidden size. A unit has the same colour everywhere (`COLORS`). Th
 diagrams of the units in `diagrams`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,48 +96,27 @@ def _pitch_axis(ax: Axes, columns: Sequence[int]) -> None:
     ax.set_ylabel("pitch")
 
 
-def _time_axis(ax: Axes, steps: int, bar: int | None, step_seconds: float | None) -> None:
-    """Number the steps from 1, with a line at each bar; in seconds if told how long a step lasts."""
+def _time_axis(ax: Axes, steps: int) -> None:
+    """Number the steps from 1."""
     ax.set_xlim(0, steps)
-    for x in range(bar, steps, bar) if bar else ():
-        ax.axvline(x, color=RULE, lw=0.8, zorder=0)
-    if step_seconds:
-        ticks = MaxNLocator(8, integer=True).tick_values(0, steps * step_seconds)
-        ticks = [tick for tick in ticks if 0 <= tick <= steps * step_seconds]
-        ax.set_xticks([tick / step_seconds for tick in ticks], [f"{tick:g}" for tick in ticks])
-        ax.set_xlabel("seconds")
-    else:
-        ticks = [1, *(int(t) for t in MaxNLocator(8, integer=True).tick_values(1, steps) if 1 < t <= steps)]
-        ax.set_xticks([tick - 0.5 for tick in ticks], [f"{tick:.0f}" for tick in ticks])
-        ax.set_xlabel("step $t$")
+    ticks = [1, *(int(t) for t in MaxNLocator(8, integer=True).tick_values(1, steps) if 1 < t <= steps)]
+    ax.set_xticks([tick - 0.5 for tick in ticks], [f"{tick:.0f}" for tick in ticks])
+    ax.set_xlabel("step $t$")
 
 
-def _heat(ax: Axes, values: np.ndarray, rows: tuple[float, float], **scale):
-    """An image of values (T, rows), time to the right, with a pixel a value."""
-    return ax.imshow(values.T, origin="lower", aspect="auto", extent=(0, len(values), *rows), **scale)
-
-
-def piano_roll(
-    roll: ArrayLike,
-    ax: Axes | None = None,
-    *,
-    opening: int = 0,
-    color: str = INK,
-    bar: int | None = 4,
-    step_seconds: float | None = None,
-    title: str = "",
-) -> Axes:
+def piano_roll(roll: ArrayLike, ax: Axes | None = None, *, opening: int = 0, color: str = INK, title: str = "") -> Axes:
     """Draw a roll (T, 88), a bar a held note. The first `opening` steps are grey and end at a line: what was given.
 
-    Faint lines stand `bar` steps apart (None: no lines), a ruler only: a roll does not say where its bars begin. The
-    time axis counts steps, or seconds if `step_seconds` is given. Raises ValueError for anything but a piano roll, and
-    when the opening is longer than the roll.
+    Faint lines stand four steps apart, a ruler only: a roll does not say where its bars begin. Raises ValueError for
+    anything but a piano roll, and when the opening is longer than the roll.
     """
     roll, notes = check_roll(roll), held_notes(roll)
     if not 0 <= opening <= len(roll):
         raise ValueError(f"opening must be between 0 and the roll's {len(roll)} steps; it is {opening}.")
     ax = _axes(ax, 3.2)
-    _time_axis(ax, len(roll), bar, step_seconds)
+    _time_axis(ax, len(roll))
+    for x in range(4, len(roll), 4):
+        ax.axvline(x, color=RULE, lw=0.8, zorder=0)
     _pitch_axis(ax, [column for column, _, _ in notes])
     for first, last, tone in ((0, opening, DIM_TEXT), (opening, len(roll), color)):
         cut = [(column, max(start, first), min(end, last)) for column, start, end in notes]
@@ -154,47 +133,29 @@ def piano_roll(
     return ax
 
 
-def gate_map(
-    gates: Mapping[str, ArrayLike],
-    roll: ArrayLike | None = None,
-    *,
-    names: Iterable[str] | None = None,
-    sequence: int = 0,
-    steps: int | None = None,
-    bar: int | None = 4,
-    sort: bool = True,
-) -> Figure:
+def gate_map(gates: Mapping[str, ArrayLike], roll: ArrayLike) -> Figure:
     """Draw heat maps of what a unit computes, units by steps, below the piano roll it reads; one time axis for all.
 
-    gates: name -> (T, H) or (T, B, H), as `diagnostics.gate_activations` returns them; of a batch, `sequence` is shown.
-    names: which to draw, in this order (default: all). steps: how many of the first steps. sort: order the hidden units
-    by their mean in the first map, the same order in all. Gates (z, r, i, f, o) are coloured from 0 to 1, all else from
-    -1 to 1 around white; only c_t has no bound, so that its colours end where a tenth of its values lies further out.
-    Raises ValueError when a name is unknown.
+    gates: name -> (T, H). The hidden units stand in the order of their mean in the first map. Gates (z, r, i, f, o) are
+    coloured from 0 to 1, all else from -1 to 1 around white; only c_t has no bound, so that its colours end where a
+    tenth of its values lies further out.
     """
-    names = list(gates) if names is None else list(names)
-    if not names or not set(names) <= set(gates):
-        raise ValueError(f"names must be among {', '.join(gates)}; they are {', '.join(names) or 'none'}.")
-    arrays = {name: np.asarray(gates[name])[:steps] for name in names}
-    arrays = {name: a[:, sequence] if a.ndim == 3 else a for name, a in arrays.items()}
-    first = arrays[names[0]]
-    order = np.argsort(first.mean(0), kind="stable") if sort else np.arange(first.shape[1])
-    heights = ([2.0] if roll is not None else []) + [1.7] * len(names)
+    arrays = {name: np.asarray(values) for name, values in gates.items()}
+    order = np.argsort(next(iter(arrays.values())).mean(0), kind="stable")
+    heights = [2.0, *[1.7] * len(arrays)]
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(WIDTH, sum(heights) + 0.4), height_ratios=heights, sharex=True, layout="constrained"
     )
-    axes = np.atleast_1d(axes)
-    if roll is not None:
-        piano_roll(np.asarray(roll)[: len(first)], axes[0], bar=bar)
-    for ax, (name, values) in zip(axes[-len(names) :], arrays.items(), strict=True):
+    piano_roll(roll, axes[0])
+    for ax, (name, values) in zip(axes[1:], arrays.items(), strict=True):
         limit = float(np.quantile(np.abs(values), 0.9)) or 1.0 if name == "c" else 1.0
         scale = {"cmap": "gate", "vmin": 0} if name in SIGMOID_GATES else {"cmap": "signed", "vmin": -limit}
-        mesh = _heat(ax, values[:, order], (0.5, values.shape[1] + 0.5), vmax=limit, **scale)
-        bar_ = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
-        label = f"${SYMBOLS[name]}$" if name in SYMBOLS else name
-        bar_.set_label(label, rotation=0, fontsize=13, labelpad=10, va="center")
-        bar_.locator = MaxNLocator(2)
-        _time_axis(ax, len(values), None, None)
+        box = (0, len(values), 0.5, values.shape[1] + 0.5)
+        mesh = ax.imshow(values[:, order].T, origin="lower", aspect="auto", extent=box, vmax=limit, **scale)
+        bar = figure.colorbar(mesh, ax=ax, pad=0.015, aspect=12, extend="both" if name == "c" else "neither")
+        bar.set_label(f"${SYMBOLS[name]}$", rotation=0, fontsize=13, labelpad=10, va="center")
+        bar.locator = MaxNLocator(2)
+        _time_axis(ax, len(values))
         ax.set_yticks([1, values.shape[1]])
         ax.set_ylabel("hidden unit")
     for ax in axes:
@@ -202,37 +163,27 @@ def gate_map(
     return figure
 
 
-def gradient_flow_plot(
-    flows: Mapping[str, Mapping[str, ArrayLike] | ArrayLike],
-    ax: Axes | None = None,
-    *,
-    path: str = "state",
-    relative: bool = False,
-    title: str = "",
-) -> Axes:
-    """Draw gradient norms by lag on a log scale: unit -> what `diagnostics.gradient_flow` returns, or one array (K,).
+def gradient_flow_plot(flows: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
+    """Draw gradient norms by lag on a log scale: unit -> one norm of `diagnostics.gradient_flow`, (K,).
 
-    `path` says which norm of a dict is drawn. `relative` divides each curve by its value at lag 0, so that only the
-    decay is compared. Norms of exactly 0 are left out, for a log scale has no place for them.
+    Norms of exactly 0 are left out, for a log scale has no place for them.
     """
     ax = _axes(ax)
     for unit, flow in flows.items():
-        norms = np.array(flow[path] if isinstance(flow, Mapping) else flow, dtype=float)
+        norms = np.array(flow, dtype=float)
         norms[norms <= 0] = np.nan
-        norms = norms / norms[0] if relative else norms
         every = max(1, len(norms) // 8)
-        style = {"color": COLORS.get(unit), "marker": MARKERS.get(unit), "markevery": every, "ms": 5}
-        ax.semilogy(np.arange(len(norms)), norms, label=NAMES.get(unit, unit), **style)
+        style = {"color": COLORS[unit], "marker": MARKERS[unit], "markevery": every, "ms": 5}
+        ax.semilogy(np.arange(len(norms)), norms, label=NAMES[unit], **style)
     ax.set_xlabel("lag $T - t$ (steps back)")
-    ax.set_ylabel("gradient norm" + (", relative to lag 0" if relative else ""))
+    ax.set_ylabel("gradient norm")
     ax.grid(axis="y")
     ax.legend(ncols=len(flows), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
-    ax.set_title(title, pad=24 if title else None)
     return ax
 
 
 def learning_curves(
-    histories: Mapping[str, Sequence], ax: Axes | None = None, *, by: str = "epoch", train: bool = True, title: str = ""
+    histories: Mapping[str, Sequence], ax: Axes | None = None, *, by: str = "epoch", train: bool = True
 ) -> Axes:
     """Draw negative log-likelihood by "epoch", "update" or "seconds": unit -> the `training.History` of its members.
 
@@ -248,13 +199,13 @@ def learning_curves(
     ax = _axes(ax)
     low, high = np.inf, -np.inf
     for unit, members in histories.items():
-        color, name = COLORS.get(unit), NAMES.get(unit, unit)
+        color = COLORS[unit]
         times = [np.asarray(getattr(member, by), dtype=float) for member in members]
         grid = min(times, key=lambda own: own[-1])
         valid = np.array([np.interp(grid, own, member.valid) for own, member in zip(times, members, strict=True)])
         fitted = np.array([np.interp(grid, own, member.train) for own, member in zip(times, members, strict=True)])
         every = max(1, len(grid) // 8)
-        ax.plot(grid, valid.mean(0), color=color, label=name, marker=MARKERS.get(unit), markevery=every, ms=5)
+        ax.plot(grid, valid.mean(0), color=color, label=NAMES[unit], marker=MARKERS[unit], markevery=every, ms=5)
         if len(members) > 1:
             ax.fill_between(grid, valid.min(0), valid.max(0), color=color, alpha=0.2, linewidth=0)
         if train:
@@ -271,5 +222,4 @@ def learning_curves(
     if train:
         ax.annotate("solid: validation, dashed: training", (1, 1), (0, -4), xycoords="axes fraction",
                     textcoords="offset points", ha="right", va="top", fontsize=9)  # fmt: skip
-    ax.set_title(title, pad=24 if title else None)
     return ax
