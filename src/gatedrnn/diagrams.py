@@ -132,7 +132,7 @@ class Diagram:
             owners = [part.removeprefix("+") for part in parts.split() if self.peepholes or not part.startswith("+")]
             at = [self._pixels(*map(float, point.split(","))) for point in points.split()]
             body = ELEMENTS[kind.removeprefix("peep ")](at, text)
-            yield _group(owners, body, kind.startswith("peep")) if owners else body
+            yield _group(owners, body, "peep" if kind.startswith("peep") else "") if owners else body
         if self.equations:
             unit, (width, _, columns) = UNITS[self.unit], SIZES[self.unit]
             for k, part in enumerate(unit.parts):
@@ -140,7 +140,7 @@ class Diagram:
                 x = width / 2 if columns == 1 else 0.15 + column * (0.2 + width / 2)
                 at = [self._pixels(x, -1.1 - 0.55 * row)]
                 tex = unit.equation(part, peepholes=self.peepholes)
-                yield _group([part], _text(at, tex, "middle" if columns == 1 else "start", 18), equation=True)
+                yield _group([part], _text(at, tex, "middle" if columns == 1 else "start", 18), "equation")
 
     def _pixels(self, x: float, y: float) -> tuple[float, float]:
         return round((x + 0.15) * SCALE, 1), round((SIZES[self.unit][1] - y) * SCALE, 1)
@@ -148,18 +148,16 @@ class Diagram:
     def _repr_html_(self) -> str:
         return self.svg
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    _repr_svg_ = _repr_html_
 
 
-def _group(parts: Iterable[str], body: str, peep: bool = False, equation: bool = False) -> str:
-    names = [
-        "part",
-        *(f"part-{part}" for part in parts),
-        *(["peep"] if peep else []),
-        *(["equation"] if equation else []),
-    ]
-    return f'<g class="{" ".join(names)}">{body}</g>'
+def _group(parts: Iterable[str], body: str, kind: str) -> str:
+    names = " ".join(["part", *(f"part-{part}" for part in parts), *filter(None, [kind])])
+    return f'<g class="{names}">{body}</g>'
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + " L".join(f"{x:g} {y:g}" for x, y in points)
 
 
 def _text(at: list, tex: str, anchor: str, size: float = 19) -> str:
@@ -168,24 +166,19 @@ def _text(at: list, tex: str, anchor: str, size: float = 19) -> str:
 
 
 def _line(at: list, _: str, head: bool = False, over: bool = False) -> str:
-    path = "M" + " L".join(f"{x:g} {y:g}" for x, y in at)
-    body = f'<path class="halo" d="{path}"/>' if over else ""
+    body = f'<path class="halo" d="{_path(at)}"/>' if over else ""
     if head:  # the line stops inside the head, whose tip would otherwise be blunted
         (x0, y0), (x, y) = at[-2:]
         length = abs(x - x0) + abs(y - y0)  # all lines are level or upright
         dx, dy = (x - x0) / length, (y - y0) / length
-        corners = [
-            (x, y),
-            (x - 10 * dx - 4.5 * dy, y - 10 * dy + 4.5 * dx),
-            (x - 10 * dx + 4.5 * dy, y - 10 * dy - 4.5 * dx),
-        ]
-        path = "M" + " L".join(f"{a:g} {b:g}" for a, b in [*at[:-1], (x - 6 * dx, y - 6 * dy)])
-        body += '<path class="dot" d="M' + " L".join(f"{a:g} {b:g}" for a, b in corners) + ' Z"/>'
-    return f'{body}<path class="line" d="{path}"/>'
+        sides = ((x - 10 * dx - side * dy, y - 10 * dy + side * dx) for side in (4.5, -4.5))
+        body += f'<path class="dot" d="{_path([(x, y), *sides])} Z"/>'
+        at = [*at[:-1], (x - 6 * dx, y - 6 * dy)]
+    return f'{body}<path class="line" d="{_path(at)}"/>'
 
 
-def _dot(at: list, _: str, radius: float = 4) -> str:
-    return f'<circle class="dot" cx="{at[0][0]:g}" cy="{at[0][1]:g}" r="{radius:g}"/>'
+def _dot(at: list, _: str) -> str:
+    return f'<circle class="dot" cx="{at[0][0]:g}" cy="{at[0][1]:g}" r="4"/>'
 
 
 def _frame(at: list, _: str) -> str:
@@ -197,9 +190,8 @@ def _box(at: list, tex: str) -> str:
     """A layer: what comes out, and the function that makes it; or a function alone."""
     (x, y), names = at[0], tex.split()
     width, height = 1.15 * SCALE, (1.0 if len(names) > 1 else 0.7) * SCALE
-    rect = (
-        f'<rect class="box" x="{x - width / 2:g}" y="{y - height / 2:g}" width="{width:g}" height="{height:g}" rx="7"/>'
-    )
+    size = f'width="{width:g}" height="{height:g}"'
+    rect = f'<rect class="box" x="{x - width / 2:g}" y="{y - height / 2:g}" {size} rx="7"/>'
     if len(names) == 1:
         return rect + _text([(x, y)], names[0], "middle", 17)
     return rect + _text([(x, y - 11)], names[0], "middle", 21) + _text([(x, y + 14)], names[1], "middle", 17)
@@ -208,10 +200,8 @@ def _box(at: list, tex: str) -> str:
 def _node(at: list, sign: str) -> str:
     """An operation number by number: a circle with a dot is a product, one with a cross a sum."""
     x, y = at[0]
-    ring = f'<circle class="box" cx="{x:g}" cy="{y:g}" r="13.4"/>'
-    return ring + (
-        _dot(at, "") if sign == "*" else f'<path class="line" d="M{x - 7:g} {y:g} h14 M{x:g} {y - 7:g} v14"/>'
-    )
+    cross = f'<path class="line" d="M{x - 7:g} {y:g} h14 M{x:g} {y - 7:g} v14"/>'
+    return f'<circle class="box" cx="{x:g}" cy="{y:g}" r="13.4"/>' + (_dot(at, "") if sign == "*" else cross)
 
 
 ELEMENTS = {

@@ -7,7 +7,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ..diagrams import cell_diagram
+from ..diagrams import GREEK, cell_diagram
 from ..rolls import PITCHES, check_roll
 from ..units import SIGMOID_GATES, UNITS, check_unit
 from . import markup
@@ -15,7 +15,7 @@ from .panel import COLORS, MORE, About, Panel, array, sequence
 from .words import compact, escape, symbols
 
 LETTERS = {"h_tilde": "h\u0303", "c_tilde": "c\u0303"}  # every other part is its own letter
-SIGNS = {r"\sigma": "σ", r"\tanh": "tanh", r"\odot": "⊙", r"\,": " "}  # of the units' equations
+SIGNS = GREEK | {r"\,": " "}
 ROLL, STRIP, GAP = 110, 34, 12  # heights in pixels
 # What is no sigmoid or tanh of a sum, with numbers: {z} at this step, {h-} at the step before.
 BLENDS = {
