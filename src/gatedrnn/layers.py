@@ -95,22 +95,15 @@ class Layer(nn.Module):
         if layer.num_layers != 1 or layer.bidirectional or layer.proj_size or relu:
             raise ValueError(f"only one layer in one direction, without projection or ReLU, is known here, not {layer}")
         given = dict(layer.named_parameters())
+        D, H = layer.input_size, layer.hidden_size
         device, dtype = given["weight_ih_l0"].device, given["weight_ih_l0"].dtype
-        own = cls(
-            layer.input_size,
-            layer.hidden_size,
-            bias=layer.bias,
-            batch_first=layer.batch_first,
-            device=device,
-            dtype=dtype,
-            **cls.common,
-        )
+        own = cls(D, H, bias=layer.bias, batch_first=layer.batch_first, device=device, dtype=dtype, **cls.common)
         weights = {"W": given["weight_ih_l0"].T, "U": given["weight_hh_l0"].T}
         if layer.bias:
             inside = given["bias_hh_l0"].clone()
             if cls.unit == "gru":  # the candidate's second bias is multiplied by r, and stays apart
-                inside[-own.hidden_size :] = 0
-                own.b_U.data.copy_(given["bias_hh_l0"][-own.hidden_size :])
+                inside[-H:] = 0
+                own.b_U.data.copy_(given["bias_hh_l0"][-H:])
             weights["b"] = given["bias_ih_l0"] + inside
         with torch.no_grad():
             for name, theirs in weights.items():
