@@ -11,11 +11,7 @@ from .rolls import PITCHES, check_roll
 
 @torch.no_grad()
 def sample_roll(
-    network: Network,
-    steps: int,
-    *,
-    opening: ArrayLike | None = None,
-    seed: int | np.random.Generator = 0,
+    network: Network, steps: int, *, opening: ArrayLike | None = None, seed: int | np.random.Generator = 0
 ) -> np.ndarray:
     """Draw a piano roll from a music model, one step after the other: each pitch is on with its own probability.
 
@@ -31,26 +27,19 @@ def sample_roll(
     start = np.zeros((0, PITCHES), dtype=bool) if opening is None else check_roll(opening)
     if steps < 0 or len(start) + steps == 0:
         raise ValueError(f"steps must be at least {0 if len(start) else 1}; it is {steps}.")
-    rng = np.random.default_rng(seed)
-    roll = np.zeros((len(start) + steps, PITCHES), dtype=np.uint8)
-    frame, state = np.zeros(PITCHES), None
+    rng, state = np.random.default_rng(seed), None
+    roll = np.concatenate([start, np.zeros((steps, PITCHES))]).astype(np.uint8)
     for t in range(len(roll)):
+        frame = roll[t - 1] if t else np.zeros(PITCHES)
         a, state = network.step(torch.as_tensor(frame)[None], state)
-        if t < len(start):
-            roll[t] = start[t]
-        else:
+        if t >= len(start):
             roll[t] = network.model.output.sample(_finite(a, t), rng)
-        frame = roll[t]
     return roll
 
 
 @torch.no_grad()
 def sample_waveform(
-    network: Network,
-    steps: int,
-    *,
-    opening: ArrayLike | None = None,
-    seed: int | np.random.Generator = 0,
+    network: Network, steps: int, *, opening: ArrayLike | None = None, seed: int | np.random.Generator = 0
 ) -> np.ndarray:
     """Draw a waveform from a speech model, a block of 10 samples a step, in the standardised units of its training.
 
