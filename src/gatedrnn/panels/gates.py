@@ -145,28 +145,25 @@ def summands(unit: str, values: Mapping[str, np.ndarray], x: np.ndarray, weights
 
 
 def with_numbers(template: str, data: Mapping, unit: int, step: int) -> str:
-    """A formula with the numbers of one step; panels.js has its twin."""
-    for key, runs in data["series"].items():
-        template = template.replace(f"{{{key}}}", f"{runs[unit][step]:.2f}".replace("-", "−"))
-        if f"{{{key}-}}" in template:
-            before = runs[unit][step - 1] if step else 0
-            template = template.replace(f"{{{key}-}}", f"{before:.2f}".replace("-", "−"))
-    return tidy(template)
+    """A formula with the numbers of one step, a negative factor in brackets; panels.js has its twin.
 
-
-def tidy(formula: str) -> str:
-    """A sum with a negative term as a difference, a negative factor in brackets.
-
-    >>> tidy("σ(0.10 + −0.20) + 0.5 · −0.30")
-    'σ(0.10 − 0.20) + 0.5 · (−0.30)'
+    >>> series = {"a": [[-0.1, -0.2]], "b": [[0.3, -0.4]]}
+    >>> with_numbers("{b-} · {a} + {b}", {"series": series}, unit=0, step=1)
+    '0.30 · (−0.20) − 0.40'
     """
-    return re.sub(r"· (−[\d.]+)", r"· (\1)", formula.replace("+ −", "− "))
+
+    def number(name: re.Match) -> str:
+        at = step - bool(name[2])
+        return f"{data['series'][name[1]][unit][at] if at >= 0 else 0:.2f}".replace("-", "−")
+
+    filled = re.sub(r"\{([^{}-]+)(-?)\}", number, template)
+    return re.sub(r"· (−[\d.]+)", r"· (\1)", filled.replace("+ −", "− "))
 
 
-def letter(part: str, x: str, y: float) -> str:
+def letter(part: str, y: float) -> str:
     """A part's symbol, z_t, right of which the plot begins."""
     return (
-        f'<text x="{x}" y="{y}" dx="-10" text-anchor="end"><tspan font-style="italic">{LETTERS.get(part, part)}</tspan>'
+        f'<text x="0" y="{y}" dx="-10" text-anchor="end"><tspan font-style="italic">{LETTERS.get(part, part)}</tspan>'
         '<tspan dy="4" font-size="10">t</tspan></text>'
     )
 
@@ -199,7 +196,7 @@ def strips(unit: str, x: np.ndarray, data: Mapping, alt: str) -> str:
         now = f"{values[data['start']]:.2f}".replace("-", "−")
         content += (
             f'<g class="strip part-{part}" data-part="{part}">{markup.rule("0", zero, "100%", zero)}'
-            + letter(part, "0", top + STRIP / 2 + 5)
+            + letter(part, top + STRIP / 2 + 5)
             + markup.stretched(line, f"0 -4 {T} 108", f'y="{top}" width="100%" height="{STRIP}"')
             + markup.text("100%", str(top + STRIP / 2), now, "start", 8, 5)
             + "</g>"
@@ -233,7 +230,7 @@ def gate_map(
             f'<rect y="{top}" width="100%" height="{tall}" fill="none" stroke="{markup.INK}" opacity="0.3"/>'
             f'<image data-part="{part}" data-scale="{scale:.6g}" href="data:image/png;base64,{png}" y="{top}" '
             f'width="100%" height="{tall}" preserveAspectRatio="none" style="image-rendering:pixelated"/>'
-            + letter(part, "0", top + tall / 2)
+            + letter(part, top + tall / 2)
         )
         tops.append(top)
         top += tall + GAP
