@@ -49,12 +49,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
     "axes.unicode_minus": True,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.grid": False,
     "grid.color": RULE,
     "lines.linewidth": 1.8,
@@ -62,6 +57,7 @@ STYLE: dict[Any, Any] = {
     "image.composite_image": False,  # a heat map is stored with a pixel a value
     "mathtext.fontset": "cm",
     "svg.hashsalt": "gatedrnn",  # the same figure is the same file
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
 }
 
 for _name, _stops in MAPS.items():
