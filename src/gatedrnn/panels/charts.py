@@ -157,9 +157,8 @@ def explorer(
     for row in rows:
         at = (*(options[s].index(row[s]) for s in selects), units.index(row["unit"]))
         if at in cells:
-            raise ValueError(
-                f"Two rows stand for the same place: {', '.join(str(row[s]) for s in (*selects, 'unit'))}."
-            )
+            place = ", ".join(str(row[column]) for column in (*selects, "unit"))
+            raise ValueError(f"Two rows stand for the same place: {place}.")
         cells[at] = [None if row.get(k) is None else float(row[k]) for k in (*NUMBERS[:3], reference)]
     controls, chosen = menus({s: [str(o) for o in os] for s, os in options.items()}, start, titles)
     read = [titles.get(unit, str(unit)) for unit in units]
@@ -203,17 +202,15 @@ def axis(label: str, log: bool, lim, groups: Sequence, fit: bool) -> dict:
     return {"label": label, "log": log, "lim": None if lim is None else compact(lim, 6)}
 
 
-def menus(
-    choices: Choices, start: Mapping | None, titles: Mapping[str, str] | None = None
-) -> tuple[list[dict], list[int]]:
+def menus(choices: Choices, start: Mapping | None, titles: Mapping | None = None) -> tuple[list[dict], list[int]]:
     """What the controls offer, and the place of the start in each."""
-    controls, chosen, titles = [], [], titles or {}
-    if unknown := set(start or {}) - set(choices):
+    controls, chosen, start, titles = [], [], start or {}, titles or {}
+    if unknown := set(start) - set(choices):
         raise ValueError(f"start names {', '.join(map(str, unknown))}: the controls are {', '.join(choices)}.")
     for label, options in choices.items():
         words = all(isinstance(option, str) for option in options)
         options = list(options) if words else [float(option) for option in options]
-        wanted = (start or {}).get(label, options[0])
+        wanted = start.get(label, options[0])
         if wanted not in options:
             raise ValueError(f"start: {label} has no value {wanted!r}.")
         chosen.append(options.index(wanted))

@@ -15,7 +15,7 @@ from .panel import COLORS, MORE, About, Panel, array, sequence
 from .words import compact, escape, symbols
 
 LETTERS = {"h_tilde": "h\u0303", "c_tilde": "c\u0303"}  # every other part is its own letter
-SIGNS = GREEK | {r"\,": " "}
+SIGNS = GREEK | {r"\,": " "}  # as in the diagrams, but type on a page needs no thin spaces
 ROLL, STRIP, GAP = 110, 34, 12  # heights in pixels
 # What is no sigmoid or tanh of a sum, with numbers: {z} at this step, {h-} at the step before.
 BLENDS = {
@@ -66,16 +66,15 @@ def stepper(
     )
     diagram = cell_diagram(unit, peepholes=any(term.endswith(":v") for term in terms), equations=False)
     picture = f'<div class="diagram">{diagram.svg}</div><div class="equations">{equations}</div>'
-    picture += strips(
-        unit, x, data, about.get("alt") or f"The input and every part of {data['units'][0]} over {T} steps"
-    )
+    alt = about.get("alt") or f"The input and every part of unit {units[0]} over {T} steps"
+    picture += strips(unit, x, data, alt)
     about.setdefault("title", "One step after the other")
     summary = f"{unit}, {T} steps, {', '.join(parts)}; h of unit {units[0]} ends at {values['h'][-1, units[0]]:.3f}"
     return Panel("stepper", picture=picture, data=data, summary=summary, **about)
 
 
 def _read(unit: str, gates: Mapping[str, object], parts: Iterable[str], x: object) -> tuple[dict, np.ndarray]:
-    """The parts, (T, H) each, and what was read, (T, D). Raises ValueError where one lacks or shapes do not fit."""
+    """The parts (T, H) and what was read (T, D). Raises ValueError where one is missing or shapes do not fit."""
     if missing := sorted(set(parts) - set(gates)):
         raise ValueError(f"gates lacks {', '.join(missing)}: {unit} has {', '.join(UNITS[unit].parts)}.")
     values = {key: sequence(gates[key], f"gates[{key!r}]") for key in parts}

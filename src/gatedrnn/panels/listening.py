@@ -107,11 +107,11 @@ def ink_of(voice: str) -> str:
     return color_of(voice) if color_of(voice) in COLORS.values() else markup.INK
 
 
-def envelope(wave: np.ndarray, first: int, total: int, loudest: float, color: str, bins: int = 320) -> str:
-    """The highest and lowest sample of each of `bins` stretches of a whole waveform, as one filled shape."""
+def envelope(wave: np.ndarray, first: int, total: int, loudest: float, color: str) -> str:
+    """The highest and lowest sample of each of 320 stretches of a whole waveform, as one filled shape."""
     if not len(wave):
         return ""
-    edges = np.unique(np.linspace(0, len(wave), max(2, round(bins * len(wave) / total)) + 1).astype(int))[:-1]
+    edges = np.unique(np.linspace(0, len(wave), max(2, round(320 * len(wave) / total)) + 1).astype(int))[:-1]
     x = 1000 * (first + np.append(edges, len(wave))) / total
     top, bottom = -np.maximum.reduceat(wave, edges), -np.minimum.reduceat(wave, edges)
     scale = 96 / loudest
