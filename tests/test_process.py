@@ -20,6 +20,15 @@ def test_a_process_is_prepared_for_the_compiled_engine_too(monkeypatch):
     assert called == [1]
 
 
+def test_a_process_can_be_told_its_engine():
+    with recurrence.use_engine("auto"):  # what was set before comes back
+        prepare_process("torch")
+        assert recurrence.engine() == "torch"
+        with pytest.raises(ValueError, match="is 'steam': use auto, torch, compiled"):
+            prepare_process("steam")
+        assert recurrence.engine() == "torch"
+
+
 def test_one_thread_and_no_denormal_numbers():
     prepare_process()
     tiny = torch.tensor(2e-38)

@@ -11,13 +11,19 @@ import torch
 from . import recurrence
 
 
-def prepare_process() -> None:
+def prepare_process(engine: str | None = None) -> None:
     """Settings that make small models fast on a CPU; they concern the whole process and change no result that is shown.
+
+    engine : where given, from here on that of `recurrence`. The chapters name "torch", whose numbers they show, so that
+    they say the same wherever they are opened. Raises ValueError for an unknown one.
 
     One thread, because the products are too small to share; denormal numbers flushed to zero, because a hidden state
     that decays under silence becomes denormal and slows arithmetic twentyfold; and, with glibc, freed memory kept for
     the next batch instead of being returned to the system and faulted in again.
     """
+    if engine is not None:
+        recurrence.check_engine(engine)
+        os.environ["GATEDRNN_ENGINE"] = engine
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     recurrence.prepare()

@@ -38,7 +38,11 @@ ENGINES = ("auto", "torch", "compiled")
 
 def engine() -> str:
     """The engine that is set: "auto", "torch" or "compiled". Raises ValueError for another value of the variable."""
-    name = os.environ.get("GATEDRNN_ENGINE", "auto")
+    return check_engine(os.environ.get("GATEDRNN_ENGINE", "auto"))
+
+
+def check_engine(name: str) -> str:
+    """The name itself. Raises ValueError for one that is not an engine's."""
     if name not in ENGINES:
         raise ValueError(f"GATEDRNN_ENGINE is {name!r}: use {', '.join(ENGINES)}")
     return name

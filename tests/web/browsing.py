@@ -20,8 +20,10 @@ def watched(browser: Browser) -> Iterator[tuple[Callable[..., Page], list[str]]]
 
     def watch(page: Page, scripts: bool) -> None:
         def lost(request: Request) -> None:
-            if scripts or request.resource_type != "script":  # without scripts, what the page announces is not loaded
-                problems.append(f"{page.url}: {request.url} was not found")
+            given_up = request.failure == "net::ERR_ABORTED"  # as the page moved on, before it was there
+            # without scripts, what the page announces is not loaded
+            if not given_up and (scripts or request.resource_type != "script"):
+                problems.append(f"{page.url}: {request.url} was not found ({request.failure})")
 
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
         page.on("console", lambda message: message.type == "error" and problems.append(f"{page.url}: {message.text}"))
