@@ -37,7 +37,12 @@ def on_dask(
         raise ConnectionError(f"{lost}: name a running one, tcp://HOST:PORT") from error
     locks: dict[Any, tuple[Trial, ExitStack]] = {}
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`"
+            ) from error
         for trial, lock in claims:
             name = f"gatedrnn-{trial}-{key(trial)}"
             locks[client.submit(run, trial, *arguments, key=name, pure=False)] = trial, lock
@@ -46,8 +51,6 @@ def on_dask(
             done = future.result()
             with lock:
                 yield trial, done
-    except TimeoutError as error:
-        raise TimeoutError(f"no worker came to {scheduler} in {PATIENCE} s: start `dask worker {scheduler}`") from error
     except KilledWorker as error:
         raise ChildProcessError(
             f"several workers died, one after the other, while they ran {trial}, for want of memory perhaps: "

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field, fields
 
-import numpy as np
-
 
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient stopped being a finite number."""
@@ -41,7 +39,10 @@ class History:
     def of(cls, entry: dict) -> "History":
         """From what `dataclasses.asdict` made of one. Raises ValueError or TypeError where it is none."""
         history = cls(**entry)
-        np.array([getattr(history, f.name) for f in fields(cls) if f.default_factory is list], dtype=float)  # or raises
-        if history.best_epoch not in history.epoch:
-            raise ValueError("curves that have no best entry")
+        curves = [getattr(history, f.name) for f in fields(cls) if f.default_factory is list]
+        if not all(isinstance(curve, list) and len(curve) == len(history.epoch) for curve in curves):
+            raise ValueError("curves of different lengths")
+        numbers = all(isinstance(y, int | float) for curve in curves for y in curve)
+        if history.best_epoch not in history.epoch or not numbers:
+            raise ValueError("curves that are not numbers, or that have no best entry")
         return history

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from multiprocessing import connection
 from pathlib import Path
@@ -214,11 +214,8 @@ def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Do
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(theirs, claim[0], *arguments), daemon=True)
                 running[ours] = (process, *claim)
-                before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C does to a worker, this process does
-                try:
+                with _deaf():  # an interruption of all processes at once: the worker is ended by this one
                     process.start()
-                finally:
-                    signal.signal(signal.SIGINT, before)
                 theirs.close()
             if not running:
                 return
@@ -255,4 +252,20 @@ def _work(pipe, trial: Trial, *arguments) -> None:
     try:
         pipe.send(run_trial(trial, *arguments))
     except Exception as error:
-        pipe.send(error)
+        try:
+            pipe.send(error)
+        except Exception:  # one that cannot travel
+            pipe.send(RuntimeError(f"{trial}: {error!r}"))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
