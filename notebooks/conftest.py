@@ -8,7 +8,6 @@ plain nbval.
 """
 
 import math
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -103,22 +102,10 @@ def without_pictures(init):
 SOCKETS = tempfile.TemporaryDirectory()
 
 
-class Manager(KernelManager):
-    """Training amplifies the last digit, so what is stored was computed by the engine that is there on every machine.
-
-    Only the kernels are told: in the process itself the setting would hold for the tests of `tests/` as well.
-    """
-
-    def start_kernel(self, **kwargs) -> None:
-        super().start_kernel(
-            env=os.environ | {"GATEDRNN_ENGINE": "torch"}, **kwargs
-        )
-
-
-def start_manager(**kwargs) -> Manager:
+def start_manager(**kwargs) -> KernelManager:
     """A kernel manager with sockets in a folder of its own: kernels that start together can be given the same port."""
     folder = tempfile.mkdtemp(dir=SOCKETS.name)
-    return Manager(
+    return KernelManager(
         transport="ipc",
         connection_file=str(Path(folder) / "kernel.json"),
         **kwargs,

@@ -22,7 +22,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import nbformat
-from chapters import ENGINE, ROOT, execute_all
+from chapters import ROOT, execute_all
 from check_book import check, pages_of
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
@@ -145,7 +145,7 @@ def fetch_data() -> bool:
 def write_pages(lock: int) -> bool:
     """Run Sphinx; true if it had nothing to warn of."""
     command = [PROGRAMS / "jupyter-book", "build", ".", "-W", "-n", "--keep-going", "-q"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | ENGINE, pass_fds=(lock,)).returncode == 0
+    return subprocess.run(command, cwd=ROOT, pass_fds=(lock,)).returncode == 0
 
 
 def build(lock: int) -> bool:

@@ -19,8 +19,6 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parents[1]
 PROCESSES = 2
 CELL_TIMEOUT = 300  # seconds
-# Training amplifies the last digit, so a page is computed by the engine that is there on every machine.
-ENGINE = {"GATEDRNN_ENGINE": "torch"}
 
 
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
@@ -47,8 +45,7 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
 
 
 def begin() -> None:
-    """Set the engine, and let this process end when its parent is gone: it would wait for work for ever."""
-    os.environ.update(ENGINE)
+    """Let this process end when its parent is gone: it would wait for work for ever."""
     parent = os.getppid()
 
     def watch() -> None:
