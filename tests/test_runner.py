@@ -111,6 +111,20 @@ def test_records_are_not_made_twice_nor_overwritten(undisturbed: dict, small, tm
         list(runner.run(longer, tmp_path))
 
 
+def test_a_run_loads_each_data_set_once(undisturbed: dict, toy: Callable, tmp_path: Path, monkeypatch):
+    loaded = []
+
+    def at_once(claims, *_):
+        for trial, lock in claims:
+            with lock:
+                yield trial, undisturbed[trial]
+
+    monkeypatch.setattr(runner, "load", lambda name, progress=True: loaded.append(name) or toy())
+    monkeypatch.setattr(runner, "_local", at_once)
+    assert set(runner.run(TRIALS, tmp_path / "out", work=tmp_path / "work")) == set(TRIALS)
+    assert loaded == ["jsb_chorales"]
+
+
 KEYS = {
     Trial("paper", "nottingham", "gru"): "19a7d428a919",
     Trial("adam", "nottingham", "gru"): "a489513a18d4",

@@ -163,10 +163,10 @@ def run(
             raise records.RecordError(f"{path} was made with other settings: move it away to run {trial} anew")
     if not todo:
         return
-    for name in {trial.data for trial in todo}:
-        load(name, progress=progress)  # fetched once, before the workers need it
-    todo.sort(key=_cost, reverse=True)  # the longest first, so that none is left alone at the end
-    bar = tqdm(total=sum(map(_cost, todo)), desc="study (at most)", unit="steps", unit_scale=True, disable=None)
+    costs = _costs(todo, progress)
+    todo.sort(key=costs.__getitem__, reverse=True)  # the longest first, so that none is left alone at the end
+    total = sum(costs[trial] for trial in todo)
+    bar = tqdm(total=total, desc="study (at most)", unit="steps", unit_scale=True, disable=None)
 
     def claimed() -> Iterator[tuple[Trial, ExitStack]]:
         """The trials that are free when their turn comes, each with its lock."""
@@ -190,18 +190,27 @@ def run(
             states = checkpoint(trial, "*", work).with_suffix(".*npz")  # also a member's own, KEY.0.npz
             for file in states.parent.glob(states.name):
                 file.unlink(missing_ok=True)
-            bar.update(_cost(trial))
+            bar.update(costs[trial])
             yield trial
 
 
-def _cost(trial: Trial) -> int:
-    """Time steps that a trial trains on if nothing stops early: what the progress bar counts."""
+def _costs(trials: list[Trial], progress: bool) -> dict[Trial, int]:
+    """Time steps that each trial trains on if nothing stops early: what the progress bar counts.
+
+    Each data set is loaded once, so that it is fetched before the workers need it.
+    """
+    steps = {name: sum(map(count_steps, load(name, progress=progress).train)) for name in {t.data for t in trials}}
+    return {trial: steps[trial.data] * _epochs(trial) for trial in trials}
+
+
+def _epochs(trial: Trial) -> int:
+    """Epochs that a trial trains if nothing stops early, those of all its networks together."""
     column = COLUMNS[trial.column]
-    steps, left, epochs = sum(map(count_steps, load(trial.data, progress=False).train)), len(column.candidates), 0
+    left, epochs = len(column.candidates), trial.protocol.max_epochs * len(column.seeds)
     for share, keep, seeds in column.rounds:
         epochs += left * len(seeds) * trial.shortened(share).max_epochs
         left = keep
-    return steps * (epochs + trial.protocol.max_epochs * len(column.seeds))
+    return epochs
 
 
 def _local(claims: Claims, workers: int, *arguments) -> Iterator[tuple[Trial, Done]]:
