@@ -218,10 +218,11 @@ def claim_matrix(
 def train_test_plane(found: Found, data: Sequence[str], columns: Sequence[str]) -> Figure:
     """Draw every recorded network at (train, test), a panel a data set, with the paper's figures as stars.
 
-    Networks of a unit share a colour and a marker; those of the first of `columns` are filled. On the dotted line both
-    parts are fitted alike.
+    Whole units, that is: a variant in `found` is passed over. Networks of a unit share a colour and a marker; those of
+    the first of `columns` are filled. On the dotted line both parts are fitted alike.
     """
-    chosen = [record for (column, name, *_), record in found.items() if column in columns and name in data]
+    wholes = {at: record for at, record in found.items() if len(at) == 3}
+    chosen = [record for (column, name, _), record in wholes.items() if column in columns and name in data]
     points = train_test(chosen, PRINTED)
     figure, axes = _grid([SETS.get(name, name) for name in data], 2.6, 0.7)
     for ax, name in zip(axes, data, strict=True):

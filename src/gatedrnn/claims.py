@@ -199,7 +199,7 @@ def summary(found: Found, column: str) -> pd.DataFrame:
     ]  # fmt: skip
     rows["clearest on speech"] = [clearest(*ahead), "", "", ""]
     frame = pd.DataFrame.from_dict(rows, "index", columns=["verdict", "yes", "no", "open"])
-    return frame.sort_index(key=lambda index: index.str.contains("faster"))
+    return frame.sort_index(key=lambda index: index.str.contains("faster"), kind="stable")
 
 
 def order(found: Found, column: str, name: str) -> str:
