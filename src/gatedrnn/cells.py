@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .checks import check_shapes, check_sizes
-from .units import UNITS
+from .units import UNITS, suffix
 
 State = tuple[Tensor, ...]
 
@@ -228,8 +228,3 @@ class LSTMCell(Cell):
 
 
 CELLS = {"tanh": TanhCell, "gru": GRUCell, "lstm": LSTMCell}
-
-
-def suffix(gate: str) -> str:
-    """How the paper marks a gate's parameters: W_z, but W for the GRU's candidate and W_c for the LSTM's."""
-    return {"h": "", "h_tilde": "", "c_tilde": "_c"}.get(gate, f"_{gate}")

@@ -230,8 +230,7 @@ def cell_diagram(unit: str, lit: Iterable[str] = (), *, peepholes: bool = True, 
     >>> cell_diagram("gru", ["z"])
     Diagram(unit='gru', lit=('z',), peepholes=True, equations=True)
     """
-    check_unit(unit)
-    lit, known = tuple(lit), UNITS[unit].parts
+    lit, known = tuple(lit), UNITS[check_unit(unit)].parts
     if unknown := sorted(set(lit) - set(known)):
         raise ValueError(f"unknown part {', '.join(unknown)} of {unit}: the known parts are {', '.join(known)}")
     return Diagram(unit, lit, peepholes, equations)

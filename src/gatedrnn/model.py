@@ -232,8 +232,7 @@ def music_model(unit: str, hidden_size: int | None = None, **options) -> Sequenc
 
     Raises ValueError for an unknown unit, and for an option that the unit does not have.
     """
-    check_unit(unit)
-    size = UNITS[unit].music_size if hidden_size is None else hidden_size
+    size = UNITS[check_unit(unit)].music_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 88, size, BernoulliOutput(88), **options)
 
 
@@ -250,8 +249,7 @@ def speech_model(unit: str, hidden_size: int | None = None, **options) -> Sequen
 
     Raises ValueError for an unknown unit, and for an option that the unit does not have.
     """
-    check_unit(unit)
-    size = UNITS[unit].speech_size if hidden_size is None else hidden_size
+    size = UNITS[check_unit(unit)].speech_size if hidden_size is None else hidden_size
     return SequenceModel(unit, 20, size, GaussianMixtureOutput(), **options)
 
 

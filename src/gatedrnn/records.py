@@ -36,11 +36,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^\w+$")]  # becomes part of a 
 Count = Annotated[int, Ge(0)]
 
 
-def _known(unit: str) -> str:
-    check_unit(unit)
-    return unit
-
-
 class RecordError(ValueError):
     """A record that is missing, damaged or of another schema; the message says what to do."""
 
@@ -182,7 +177,7 @@ class _Record(TypedDict):
     schema: Literal[1]
     column: Name
     data: Name
-    unit: Annotated[str, AfterValidator(_known)]
+    unit: Annotated[str, AfterValidator(check_unit)]
     variant: NotRequired[Name]  # what was taken from the unit; FULL if absent
     size: NotRequired[str]  # how the hidden size was set: "same_hidden", "same_parameters", ...
     settings: Settings
@@ -261,14 +256,8 @@ def read_all(folder: Path) -> list[dict]:
 
 def curve(history: History) -> dict:
     """The learning curve of a member, rounded to what matters."""
-    rounded = {name: [_rounded(value) for value in getattr(history, name)] for name in CURVE}
+    rounded = {name: [round(v, 4) if math.isfinite(v) else None for v in getattr(history, name)] for name in CURVE}
     return rounded | {name: getattr(history, name) for name in ("best_epoch", "shrunk", "stop_reason")}
-
-
-def _rounded(value: float) -> float | int | None:
-    if isinstance(value, int):
-        return value
-    return round(value, 4) if math.isfinite(value) else None
 
 
 def best_valid(curve: dict) -> float:

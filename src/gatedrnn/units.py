@@ -116,7 +116,13 @@ UNITS = {
 SIGMOID_GATES = {gate for unit in UNITS.values() for gate in unit.sigmoid_gates}  # between 0 and 1, in every unit
 
 
-def check_unit(name: str) -> None:
-    """Raise ValueError, listing the known units, for an unknown one."""
+def check_unit(name: str) -> str:
+    """The name itself. Raises ValueError, listing the known units, for an unknown one."""
     if name not in UNITS:
         raise ValueError(f"unknown unit {name!r}: the known units are {', '.join(UNITS)}")
+    return name
+
+
+def suffix(gate: str) -> str:
+    """How the paper marks a gate's parameters: W_z, but W for the GRU's candidate and W_c for the LSTM's."""
+    return {"h": "", "h_tilde": "", "c_tilde": "_c"}.get(gate, f"_{gate}")

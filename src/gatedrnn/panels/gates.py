@@ -9,7 +9,7 @@ import numpy as np
 
 from ..diagrams import GREEK, cell_diagram
 from ..rolls import PITCHES, check_roll
-from ..units import SIGMOID_GATES, UNITS, check_unit
+from ..units import SIGMOID_GATES, UNITS, check_unit, suffix
 from . import markup
 from .panel import COLORS, MORE, About, Panel, array, sequence
 from .words import compact, escape, symbols
@@ -44,8 +44,7 @@ def stepper(
     `start`, counted from 0, and at `part`. Raises ValueError for an unknown unit or part, a part that is missing, and
     shapes that do not fit.
     """
-    check_unit(unit)
-    parts = UNITS[unit].parts
+    parts = UNITS[check_unit(unit)].parts
     if part and part not in parts:
         raise ValueError(f"unknown part {part!r} of {unit}: the known parts are {', '.join(parts)}")
     values, x = _read(unit, gates, parts, x)
@@ -85,19 +84,13 @@ def _read(unit: str, gates: Mapping[str, object], parts: Iterable[str], x: objec
     return values, x
 
 
-def suffix(unit: str, part: str) -> str | None:
-    """What follows W, U and b in the names of the weights of a part's sum; None for a part that has no sum."""
-    found = re.search(r"W(_\w)?", UNITS[unit].equations[part])
-    return found and (found[1] or "")
-
-
 def formula(unit: str, part: str, terms: Mapping) -> str:
     """The equation of a part with its bias and, where it is among the terms, its peephole."""
     tex = UNITS[unit].equation(part, peepholes=f"{part}:v" in terms)
     tex = re.sub(r"\\tilde\{(\w)\}", "\\1\u0303", tex)
     text = re.sub(r"\\[a-z]+|\\,", lambda sign: SIGNS[sign[0]], tex)
     biased = f"{part}:s" in terms or f"{part}:b" in terms
-    return f"{text[:-1]} + b{suffix(unit, part)})" if biased else text
+    return f"{text[:-1]} + b{suffix(part)})" if biased else text
 
 
 def numbers(unit: str, part: str, terms: Mapping) -> str:
@@ -114,7 +107,7 @@ def inside(unit: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         return {
             f"{key}:s": np.clip(np.log(v) - np.log1p(-v) if key in SIGMOID_GATES else np.arctanh(v), -99, 99)
             for key, v in values.items()
-            if suffix(unit, key) is not None
+            if key in UNITS[unit].gates
         }
 
 
@@ -124,8 +117,9 @@ def summands(unit: str, values: Mapping[str, np.ndarray], x: np.ndarray, weights
     before = {k: np.vstack([np.zeros_like(values[k][:1]), values[k][:-1]]) for k in ("h", "c") if k in values}
     out = {}
     for key in values:
-        if (end := suffix(unit, key)) is None:
+        if key not in UNITS[unit].gates:
             continue
+        end = suffix(key)
         if f"W{end}" not in weights or f"U{end}" not in weights:
             raise ValueError(f"weights lacks W{end} or U{end}.")
         W, U = weights[f"W{end}"], weights[f"U{end}"]
