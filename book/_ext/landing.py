@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from gatedrnn import claims, columns, comparison, panels
 from gatedrnn.diagrams import cell_diagram
 from gatedrnn.files import DataError, read_npz
-from gatedrnn.panels.answers import strip as listed
+from gatedrnn.panels.answers import listed
 from gatedrnn.units import UNITS
 
 QUESTIONS = {

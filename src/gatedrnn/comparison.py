@@ -15,7 +15,7 @@ import numpy as np
 
 from . import records, statistics
 from .extras import Extra
-from .records import AVERAGES, FULL, variant_of
+from .records import AVERAGES, FULL, variant_name
 from .statistics import Estimate, Group
 from .units import UNITS
 
@@ -49,7 +49,7 @@ Found = Mapping[tuple[str, ...], dict]  # place -> record
 
 def place(record: dict) -> tuple[str, ...]:
     """(column, data, unit) of a whole unit; of a variant, its name comes fourth."""
-    variant = variant_of(record)
+    variant = variant_name(record)
     return (record["column"], record["data"], record["unit"]) + (() if variant == FULL else (variant,))
 
 
@@ -182,7 +182,7 @@ def table(several: Iterable[dict]) -> pd.DataFrame:
     rows = []
     for record in sorted(several, key=_order):
         row = {name: record[name] for name in ("column", "data", "unit")}
-        row |= {"variant": variant_of(record), "seeds": len(record["runs"])}
+        row |= {"variant": variant_name(record), "seeds": len(record["runs"])}
         for part in ("train", "test"):
             for average in AVERAGES:
                 choice = _chosen_from(record) if part == "test" else ()

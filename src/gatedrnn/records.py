@@ -206,7 +206,7 @@ def check(record: Any, where: str = "the record") -> None:
         ) from error
 
 
-def variant_of(record: dict) -> str:
+def variant_name(record: dict) -> str:
     """What was taken from the unit, FULL if nothing."""
     return record.get("variant", FULL)
 
@@ -230,7 +230,7 @@ def write(record: dict, folder: Path) -> Path:
         text = json.dumps(record, indent=None, separators=(",", ":"), allow_nan=False)
     except ValueError as error:  # in a part whose form is open
         raise RecordError(f"the record does not follow schema {SCHEMA}: a number in it is not finite") from error
-    path = path_of(folder, record["column"], record["data"], record["unit"], variant_of(record))
+    path = path_of(folder, record["column"], record["data"], record["unit"], variant_name(record))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
         file.write((text + "\n").encode())

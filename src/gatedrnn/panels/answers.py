@@ -19,7 +19,7 @@ class Answers:
 
     def _repr_html_(self) -> str:
         said = ((kind, question, word, f"<small>{escape(below)}</small>") for kind, question, word, below in self.items)
-        return strip(said, "verdicts said")
+        return listed(said, "verdicts said")
 
 
 def answers(items: Iterable[tuple[str, str, str, str]]) -> Answers:
@@ -36,7 +36,7 @@ def answers(items: Iterable[tuple[str, str, str, str]]) -> Answers:
     return Answers(told)
 
 
-def strip(items: Iterable[tuple[str, str, str, str]], classes: str = "verdicts") -> str:
+def listed(items: Iterable[tuple[str, str, str, str]], classes: str = "verdicts") -> str:
     """HTML of (kind, question, word, what stands below as HTML)."""
     cells = (
         f'<li class="{kind}"><span>{escape(question)}</span><b>{escape(word)}</b>{below}</li>'
