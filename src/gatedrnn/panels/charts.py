@@ -27,7 +27,7 @@ def slider(
     log: str = "",
     ylim: tuple[float, float] | None = None,
     fit: str = "",
-    lines: Iterable[tuple[str, float, str]] = (),
+    lines: Sequence[tuple[str, float, str]] = (),
     points: bool = False,
     **about: Unpack[About],
 ) -> Panel:

@@ -172,11 +172,6 @@ def roll_above(x: np.ndarray) -> str:
     return markup.piano_roll(roll, markup.pitch_span([roll]), markup.INK, height=ROLL)
 
 
-def step_axis(steps: int) -> str:
-    """The axis of steps, counted from 1."""
-    return markup.x_axis({"label": "step", "log": False, "lim": (0.5, steps + 0.5)})
-
-
 def strips(unit: str, x: np.ndarray, data: Mapping, alt: str) -> str:
     """The input on top and a strip for each part below."""
     T, content, top = data["steps"], "", 0
@@ -195,7 +190,8 @@ def strips(unit: str, x: np.ndarray, data: Mapping, alt: str) -> str:
             + "</g>"
         )
         top += STRIP + GAP
-    return markup.plot(content + step_axis(T), top - GAP + 6, alt, left=40, right=52)
+    content += markup.linear_axis("step", 0.5, T + 0.5)
+    return markup.plot(content, top - GAP + 6, alt, left=40, right=52)
 
 
 def gate_map(
@@ -233,7 +229,7 @@ def gate_map(
     about.setdefault("title", "All gates at once")
     slowest = "" if tau is None else f"slowest unit {order[0]}: {tau[order[0]]:.1f} steps"
     summary = "; ".join(filter(None, [f"{unit}, {', '.join(parts)}, {T} steps x {H} units", slowest]))
-    picture = markup.plot(content + step_axis(T), top - GAP, alt, left=40)
+    picture = markup.plot(content + markup.linear_axis("step", 0.5, T + 0.5), top - GAP, alt, left=40)
     return Panel("gates", picture=picture, data=data, summary=summary, readout=escape(slowest), **about)
 
 

@@ -34,7 +34,7 @@ def listen(
     if not 0 <= opening <= min(map(len, pieces.values())):
         raise ValueError(f"opening must be between 0 and the length of the shortest roll; it is {opening}.")
     steps, span = max(map(len, pieces.values())), markup.pitch_span(pieces.values())
-    axis, pictures = seconds_axis(steps * step_seconds), {}
+    axis, pictures = markup.linear_axis("seconds", 0, steps * step_seconds), {}
     for voice, roll in pieces.items():
         drawn = markup.piano_roll(roll, span, ink_of(voice), opening=opening, steps=steps)
         content = axis + drawn + end_of_opening(opening / steps)
@@ -62,7 +62,7 @@ def listen_wave(waves: Mapping[str, ArrayLike], *, opening: float = 0, **about: 
     for voice, wave in spoken.items():
         shape = envelope(wave[:first], 0, longest, loudest, markup.GIVEN)
         shape += envelope(wave[first:], first, longest, loudest, ink_of(voice))
-        content = seconds_axis(max(seconds)) + markup.stretched(shape, "0 -100 1000 200")
+        content = markup.linear_axis("seconds", 0, max(seconds)) + markup.stretched(shape, "0 -100 1000 200")
         content += end_of_opening(first / longest)
         pictures[voice] = markup.plot(content, 130, about.get("alt") or f"Waveform of {voice}", left=14, top=24)
     return _players(spoken, pictures, seconds, 0.1, "second", False, f"{max(seconds):.2f} s", about)
@@ -85,11 +85,6 @@ def _players(music, pictures, seconds, step, counts, blind, length, about: About
     data = {"voices": order, "seconds": compact(times, 8), "span": compact(max(times), 8)}
     data |= {"step": step, "counts": counts, "answer": order.index(voices[0]) if blind else None}
     return Panel("listen", picture=picture, data=data, summary=f"{', '.join(voices)}; {length}", **about)
-
-
-def seconds_axis(seconds: float) -> str:
-    """The axis of time below a voice."""
-    return markup.x_axis({"label": "seconds", "log": False, "lim": (0, seconds)})
 
 
 def end_of_opening(share: float) -> str:

@@ -38,12 +38,6 @@ def ticks(low: float, high: float, log: bool = False) -> list[float]:
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def marks(axis: Mapping) -> list[float]:
-    """The round values of an axis {"lim": (low, high), "log": bool}."""
-    low, high = axis["lim"]
-    return ticks(low, high, axis["log"])
-
-
 def place(axis: Mapping, value: float) -> float:
     """Where a value stands on an axis {"lim": (low, high), "log": bool}, in percent of its length."""
     low, high = axis["lim"]
@@ -115,14 +109,20 @@ def label(axis: Mapping, value: float) -> str:
 
 def x_axis(axis: Mapping) -> str:
     """Ticks, numbers and the label below a plot."""
-    numbers = "".join(text(across(axis, t), "100%", label(axis, t), dy=18) for t in marks(axis))
+    low, high = axis["lim"]
+    numbers = "".join(text(across(axis, t), "100%", label(axis, t), dy=18) for t in ticks(low, high, axis["log"]))
     return rule("0", "100%", "100%", "100%") + numbers + text("100%", "100%", axis["label"], "end", dy=38)
+
+
+def linear_axis(words: str, low: float, high: float) -> str:
+    """The same with a straight scale between two limits."""
+    return x_axis({"label": words, "log": False, "lim": (low, high)})
 
 
 def y_axis(axis: Mapping) -> str:
     """Faint lines and numbers at the left of a plot, the label above them."""
-    out = ""
-    for t in marks(axis):
+    (low, high), out = axis["lim"], ""
+    for t in ticks(low, high, axis["log"]):
         y = upright(axis, t)
         out += rule("0", y, "100%", y) + text("0", y, label(axis, t), "end", dx=-8, dy=5)
     return out + text("0", "0", axis["label"], "start", dx=-46, dy=-10)
@@ -158,22 +158,17 @@ def chart(spec: Mapping, curves: Sequence[Mapping]) -> str:
     return out + stretched(paths) + dots
 
 
-def sample(curve: Mapping, dash: str) -> str:
-    """A piece of a curve, as a legend shows it: of a line, or one of its dots."""
-    if curve.get("dots"):
-        return f'<circle cx="14" cy="5" r="4" fill="{curve["color"]}"/>'
-    return stroke("M0 5h28", curve["color"], dash=dash)
-
-
 def legend(curves: Sequence[Mapping]) -> str:
-    """The names of curves, each behind a piece of its line; nothing for a single one."""
+    """The names of curves, each behind a piece of its line or one of its dots; nothing for a single one."""
     if len(curves) < 2:
         return ""
-    entries = "".join(
-        f'<span style="margin-right:1.2em;white-space:nowrap"><svg width="28" height="10" aria-hidden="true">'
-        f"{sample(c, DASHES[k % 4])}</svg> {escape(c['name'])}</span>"
-        for k, c in enumerate(curves)
-    )
+    entries = ""
+    for k, c in enumerate(curves):
+        dot = f'<circle cx="14" cy="5" r="4" fill="{c["color"]}"/>' if c.get("dots") else ""
+        entries += (
+            f'<span style="margin-right:1.2em;white-space:nowrap"><svg width="28" height="10" aria-hidden="true">'
+            f"{dot or stroke('M0 5h28', c['color'], dash=DASHES[k % 4])}</svg> {escape(c['name'])}</span>"
+        )
     return f'<div class="legend">{entries}</div>'
 
 
@@ -204,8 +199,9 @@ def forest(spec: Mapping, rows: Sequence[Mapping]) -> str:
     "reference"} each, None for what there is not.
     """
     seen = [[row[k] for k in ("value", "low", "high", "reference")] for row in rows]
-    x = spec["x"] | {"lim": limits([*seen, [v for _, v, _ in spec["lines"]]], spec["x"]["log"])}
-    out = x_axis(x) + "".join(rule(across(x, t), "0", across(x, t), "100%") for t in marks(x))
+    low, high = limits([*seen, [v for _, v, _ in spec["lines"]]], spec["x"]["log"])
+    x = spec["x"] | {"lim": (low, high)}
+    out = x_axis(x) + "".join(rule(across(x, t), "0", across(x, t), "100%") for t in ticks(low, high, x["log"]))
     for _, value, label in spec["lines"]:
         at = across(x, value)
         out += rule(at, "0", at, "100%", "mark") + text(at, "0", label, dy=-4)
