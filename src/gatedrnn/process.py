@@ -22,11 +22,13 @@ def prepare_process(engine: str | None = None) -> None:
     the next batch instead of being returned to the system and faulted in again.
     """
     if engine is not None:
-        recurrence.check_engine(engine)
-        os.environ["GATEDRNN_ENGINE"] = engine
+        os.environ["GATEDRNN_ENGINE"] = recurrence.check_engine(engine)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    recurrence.prepare()
+    if recurrence.engine() != "torch" and "compiled" in recurrence.engines_here():
+        from . import kernels
+
+        kernels.prepare()  # its products have threads of their own
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large array

@@ -52,9 +52,8 @@ def check_engine(name: str) -> str:
 def use_engine(name: str):
     """Run the block with another engine: ``with use_engine("torch"): ...``."""
     before = os.environ.get("GATEDRNN_ENGINE")
-    os.environ["GATEDRNN_ENGINE"] = name
+    os.environ["GATEDRNN_ENGINE"] = check_engine(name)
     try:
-        engine()
         yield
     finally:
         os.environ.pop("GATEDRNN_ENGINE") if before is None else os.environ.update(GATEDRNN_ENGINE=before)
@@ -80,14 +79,6 @@ def engine_for(U: Tensor):
             "at auto"
         )
     return loops
-
-
-def prepare() -> None:
-    """Hold the compiled engine, where it may run in this process, to one thread."""
-    if engine() != "torch" and "compiled" in engines_here():
-        from . import kernels
-
-        kernels.prepare()
 
 
 def tanh_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor | None = None, h0: Tensor | None = None) -> Tensor:
