@@ -7,7 +7,6 @@ import csv
 import math
 import warnings
 from collections.abc import Iterable
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +191,7 @@ def collect(utterances: Iterable[tuple[str, np.ndarray]], length: int, count: in
 
 def recordings(name: str) -> list[dict[str, str]]:
     """The rows of the speech registry that belong to a data set: path, sha256, bytes and windows of each WAV file."""
-    registry = (resources("gatedrnn") / "kathleen_registry.csv").read_text(encoding="utf-8")
+    registry = Path(__file__).with_name("kathleen_registry.csv").read_text(encoding="utf-8")
     return [row for row in csv.DictReader(registry.splitlines()) if row["set"] == name]
 
 

@@ -10,17 +10,16 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
 
 from . import files, preparation
 from .files import DataError
+from .preparation import Arrays
 from .rolls import PITCHES
 from .waveforms import HOP, SAMPLE_RATE
 
-Arrays = dict[str, np.ndarray]
 Parts = Sequence[Sequence[np.ndarray]]
 """Training, validation and test set, each a sequence of piano rolls (T, 88) or of windows (n,)."""
 MIRRORS = (
@@ -128,7 +127,7 @@ class Packaged:
     step_seconds: float = HOP / SAMPLE_RATE
 
     def here(self) -> Path:
-        return Path(str(resources("gatedrnn") / "assets" / self.file))
+        return Path(__file__).with_name("assets") / self.file
 
     def path(self, progress: bool = True) -> Path:
         return self.here()
@@ -179,11 +178,6 @@ def _kathleen(name: str, count: int, length: int, size: int, sha256: str) -> Mad
     )
 
 
-def split_recall(arrays: Arrays) -> Parts:
-    """The parts of `preparation.recall`."""
-    return [list(arrays[part]) for part in ("train", "valid", "test")]
-
-
 def _recall(lag: int, sha256: str) -> Made:
     return Made(
         f"recall_{lag}",
@@ -195,7 +189,7 @@ def _recall(lag: int, sha256: str) -> Made:
         "drawn at random, needs no network; licence: as this package",
         0.25,
         partial(preparation.recall, lag),
-        split_recall,
+        lambda arrays: [list(arrays[part]) for part in ("train", "valid", "test")],
     )
 
 
