@@ -132,12 +132,6 @@ def product(x, W, out):
 
 
 @compiled
-def transposed(U):
-    """A copy of the transpose that is contiguous, as fast products need it."""
-    return np.ascontiguousarray(U.T)
-
-
-@compiled
 def gates3(row):
     """The three parts of a row (3H,), without a copy."""
     H = len(row) // 3

@@ -16,7 +16,7 @@ Three things look odd here, and are so for speed:
 
 import numpy as np
 
-from .elementary import compiled, gates3, gates4, product, sigmoid, tanh, transposed
+from .elementary import compiled, gates3, gates4, product, sigmoid, tanh
 
 # tanh: h_t = tanh(a_t + U h_{t-1})
 
@@ -36,7 +36,7 @@ def tanh_forward(a, U, h):
 @compiled
 def tanh_backward(grad, h, U, da, dh):
     T, B, H = grad.shape
-    U_T, rows = transposed(U), np.arange(B)
+    U_T, rows = np.ascontiguousarray(U.T), np.arange(B)
     for t in range(T - 1, -1, -1):
         for i in rows:
             g_i, h_i, dh_i, da_i = grad[t, i], h[t + 1, i], dh[i], da[t, i]
@@ -79,7 +79,7 @@ def gru_backward(grad, a, h, U, da, dh):
     T, B, H = grad.shape
     d_zr, d_h = np.empty((B, 2 * H), a.dtype), np.empty_like(dh)
     drh, s = np.empty_like(dh), np.empty_like(dh)
-    U_zrT, U_hT = transposed(U[:, : 2 * H]), transposed(U[:, 2 * H :])
+    U_zrT, U_hT = np.ascontiguousarray(U[:, : 2 * H].T), np.ascontiguousarray(U[:, 2 * H :].T)
     rows = np.arange(B)
     for t in range(T - 1, -1, -1):
         for i in rows:
@@ -136,7 +136,7 @@ def gru_after_forward(a, U, b_U, h, Uh):
 def gru_after_backward(grad, a, Uh, h, U, da, dh):
     T, B, H = grad.shape
     d, s, rows = np.empty((B, 3 * H), a.dtype), np.empty((B, H), a.dtype), np.arange(B)
-    U_T = transposed(U)
+    U_T = np.ascontiguousarray(U.T)
     for t in range(T - 1, -1, -1):
         for i in rows:
             (z, r, h_tilde), (dz, dr, dUh) = gates3(a[t, i]), gates3(d[i])
@@ -187,7 +187,7 @@ def lstm_forward(a, U, V, c, h, squash):
 def lstm_backward(grad_h, grad_c, a, c, h, U, V, squash, da, dh, dc, dV):
     T, B, H = grad_h.shape
     rows = np.arange(B)
-    U_T, (V_o, V_i, V_f), (dV_o, dV_i, dV_f) = transposed(U), gates3(V), gates3(dV)
+    U_T, (V_o, V_i, V_f), (dV_o, dV_i, dV_f) = np.ascontiguousarray(U.T), gates3(V), gates3(dV)
     for t in range(T - 1, -1, -1):
         for i in rows:
             (o, i_, f, c_tilde), (do, di, df, dc_tilde) = gates4(a[t, i]), gates4(da[t, i])

@@ -139,7 +139,10 @@ def read(x: Tensor) -> np.ndarray:
 
 
 def written(x: Tensor) -> np.ndarray:
-    """The memory of x itself, for a kernel to write into. Raises ValueError where that would be a copy."""
+    """The memory of x itself, for a kernel to write into.
+
+    Raises ValueError for a tensor that is not contiguous, which is the layout that kernels need.
+    """
     if not x.is_contiguous():
         raise ValueError(f"a kernel writes into contiguous tensors only, not into strides {x.stride()}")
     return x.detach().numpy()
