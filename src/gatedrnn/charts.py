@@ -31,8 +31,8 @@ LOOKS = {  # label of a pair or a unit -> colour, marker; a pair looks like its 
     "LSTM - GRU": (INK, "D"),
 } | {NAMES[unit]: (COLORS[unit], MARKERS[unit]) for unit in UNITS}
 SET_MARKERS = ("o", "s", "D", "^", "v", "P")  # a data set each, where colours tell the units apart
-Face = Literal["none", "full", "left", "right"]
-COLUMN_FACES: tuple[Face, ...] = ("none", "full", "left", "right")  # how a column fills its marker
+# how a column fills its marker
+COLUMN_FACES: tuple[Literal["none", "full", "left", "right"], ...] = ("none", "full", "left", "right")
 MOST = 20.0  # nats a step: the end of an axis of costs
 TONES = {SUPPORTED: GOOD, AGAINST: BAD, OPEN: UNSURE, MIXED: UNSURE}
 

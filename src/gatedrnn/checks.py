@@ -11,25 +11,24 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be an integer of at least 1, not {size!r}")
 
 
-def check_shapes(
-    expected: Mapping[str, Sequence[str | int]], known: Mapping[str, int] | None = None, /, **arrays: object
-) -> dict[str, int]:
+def check_shapes(expected: Mapping[str, Sequence[str | int]], /, **arrays: object) -> dict[str, int]:
     """Hold arrays against the shapes that were meant, and return the size of every axis by its letter.
 
     expected : array name -> its axes, each a letter (the same letter, the same size everywhere), a number, or a
-    multiple such as "3H" of a letter that is known. An axis "P|1" may also have size 1, for an array that a population
-    shares. known : letters whose sizes are given. Arrays that are None are passed over.
+    multiple such as "3H" of a letter. An axis "P|1" may also have size 1, for an array that a population shares. Arrays
+    that are None are passed over.
 
     >>> import numpy as np
-    >>> check_shapes({"x": "TBD", "W": ("D", "3H")}, {"H": 4}, x=np.zeros((9, 2, 5)), W=np.zeros((5, 12)))
-    {'H': 4, 'T': 9, 'B': 2, 'D': 5}
-    >>> check_shapes({"x": "TBD", "W": ("D", "3H")}, {"H": 4}, x=np.zeros((9, 2, 5)), W=np.zeros((6, 12)))
+    >>> expected, x, U = {"x": "TBD", "U": ("H", "3H"), "W": ("D", "3H")}, np.zeros((9, 2, 5)), np.zeros((4, 12))
+    >>> check_shapes(expected, x=x, U=U, W=np.zeros((5, 12)))
+    {'T': 9, 'B': 2, 'D': 5, 'H': 4}
+    >>> check_shapes(expected, x=x, U=U, W=np.zeros((6, 12)))
     Traceback (most recent call last):
     ValueError: W must have shape (D, 3H) with D = 5, H = 4, not (6, 12)
 
     Raises ValueError for the first array that does not fit; the sentence names it, what was meant and what came.
     """
-    sizes = dict(known or {})
+    sizes: dict[str, int] = {}
     for name, axes in expected.items():
         array = arrays.get(name)
         if array is None:

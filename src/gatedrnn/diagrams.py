@@ -61,8 +61,7 @@ def spans(tex: str) -> str:
             out.append(f'<tspan class="math"{back}>{tilde + chr(0x303) if tilde else letter}</tspan>')
         else:
             text = GREEK[command] if command else f" {sign.strip().replace('-', '−')} " if sign else other
-            out.append(f"<tspan{back}>{escape(text)}</tspan>" if text else "")
-            below = bool(back) and not text
+            out.append(f"<tspan{back}>{escape(text)}</tspan>")
     return "".join(out)
 
 

@@ -5,7 +5,6 @@ the last step the model names the first. All that helps lies exactly `lag` steps
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -100,5 +99,4 @@ def train_on_chorales(
 def _train(unit: str, rates: Sequence[float], seeds: Sequence[int], options: dict) -> Result:
     """One training by the chapters' protocol, a member a rate and seed."""
     model, data = music_model(unit, **options), load("bach_chorales", progress=False)
-    settings: dict[str, Any] = {"protocol": CHORALES, "dtype": torch.float64, "progress": False}
-    return train(model, data, learning_rates=rates, seeds=seeds, **settings)
+    return train(model, data, learning_rates=rates, seeds=seeds, protocol=CHORALES, dtype=torch.float64, progress=False)

@@ -115,14 +115,15 @@ class SequenceModel:
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         return torch.stack([self._init(generator, start) for generator in generators]).to(dtype)
 
+    @torch.no_grad()
     def _init(self, generator: torch.Generator, start: str) -> Tensor:
         # drawn in float64 whatever the precision asked for, so that float32 and float64 runs start at the same point
         cell = self._drawn(dtype=torch.float64, generator=generator)
-        parameters = {name: p.detach() for name, p in cell.stacked().items()}
+        parameters = cell.stacked()
         if self.independent:  # the forget gate's blocks, before the candidate's
-            another = GRUCell(self.input_size, self.hidden_size, dtype=torch.float64, generator=generator).stacked()
-            extra = {name: p.detach() for name, p in another.items()}
-            for name, H in (("W", self.hidden_size), ("U", self.hidden_size), ("b", self.hidden_size)):
+            H = self.hidden_size
+            extra = GRUCell(self.input_size, H, dtype=torch.float64, generator=generator).stacked()
+            for name in ("W", "U", "b"):
                 parts = [parameters[name][..., : 2 * H], extra[name][..., :H], parameters[name][..., 2 * H :]]
                 parameters[name] = torch.cat(parts, dim=-1)
         W_out = torch.empty(self.shapes["W_out"], dtype=torch.float64).uniform_(-0.1, 0.1, generator=generator)

@@ -41,8 +41,7 @@ class State:
         own = [torch.tensor(values, dtype=torch.float64).to(theta)[:, None] for values in (rate, noise, dropout)]
         average = theta.clone() if averaged else None
         bad = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
-        still, slow = torch.zeros_like(theta), torch.zeros_like(theta)
-        return cls(theta, still, slow, average, own[0], own[1], own[2], bad)
+        return cls(theta, torch.zeros_like(theta), torch.zeros_like(theta), average, own[0], own[1], own[2], bad)
 
     def keep(self, rows: list[int]) -> None:
         """Let go of all members but those in `rows`: the one place where members leave."""

@@ -90,7 +90,7 @@ def constraint(model, dtype: torch.dtype, device: torch.device) -> tuple[Tensor,
     A free entry has scale 1, a held one 0 and its value as the shift; an entry that mirrors another's has scale -1 and
     that other's place as its source.
     """
-    size = sum(math.prod(shape) for shape in model.shapes.values())
+    size = model.num_parameters
     scale, shift, source = torch.ones(1, size), torch.zeros(1, size), torch.arange(size)[None]
     views = [model.parts(vector) for vector in (scale, shift, source)]  # what is written to them lands in the vectors
     for gate, how in model.held:
