@@ -132,3 +132,18 @@ def test_numba_tells_where_its_code_is(tmp_path: Path):
         text=True,
     )
     assert run.returncode == 0 and Path(run.stdout.strip()).is_relative_to(tmp_path), run.stderr
+
+
+@pytest.mark.parametrize("own", [{}, {"NUMBA_CPU_FEATURES": "+sse2"}, {"NUMBA_CPU_NAME": "haswell"}])
+def test_the_loops_may_use_all_of_avx_512_unless_the_user_has_set_the_processor(own: dict):
+    code = "import gatedrnn.elementary, numba; print(numba.config.CPU_FEATURES)"
+    rest = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=rest | own, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    if own:
+        assert said == own.get("NUMBA_CPU_FEATURES", "None")
+    elif elementary.HOST.get("avx512f"):
+        assert said == elementary.HOST.flatten() + ",-prefer-256-bit"
+    else:
+        assert said == "None"

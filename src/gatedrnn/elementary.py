@@ -18,7 +18,15 @@ from .extras import Extra
 
 with Extra("fast"):
     import numba
+    from llvmlite.binding import get_host_cpu_features
     from numba.extending import overload
+
+config: Any = numba.config
+# Of AVX-512 the compiler by default uses half on some processors; the products use all of it, and so may the loops.
+# Numba asks once a process, before its first function. What the user has set stays.
+HOST = get_host_cpu_features()
+if HOST.get("avx512f") and config.CPU_NAME is None and config.CPU_FEATURES is None:
+    config.CPU_FEATURES = HOST.flatten() + ",-prefer-256-bit"
 
 OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}  # a type of Numba's own
 F, Int = np.float32, np.int32
