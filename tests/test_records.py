@@ -193,7 +193,9 @@ def test_the_ledger_tells_which_networks_diverged_on_music(root):
     ended = parts & set(final)
     assert {where[1] for where in ended if where[2] == "lstm"} == set(study.PAPER_MUSIC) - {"jsb_chorales"}
     assert {where[1:]: final[where] for where in ended if where[2] == "gru"} == {
-        ("piano_midi", *which): 5 for which in unbounded
+        **{(data, *which): 5 for data in ("muse_data", "piano_midi") for which in unbounded},
+        ("nottingham", "gru", "independent"): 1,
+        ("nottingham", "gru", "independent_same_parameters"): 4,
     }
     authors = [
         {where: ended for where, ended in counts.items() if where[0] == "authors"} for counts in (searched, final)
