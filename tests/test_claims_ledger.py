@@ -181,20 +181,23 @@ def test_what_the_readme_and_the_ledger_say_was_found(found, root):
     assert orders == ["LSTM < GRU < tanh", "tanh < GRU < LSTM"]
     music = [found["paper", name, unit] for name in comparison.MUSIC for unit in ("tanh", "gru", "lstm")]
     assert comparison.inside(comparison.table(music)) == (0, 12)
-    for unit, variant, ends in (("gru", "no_reset_constant_update", ("0.15", "1.71")),
-                                ("lstm", "no_forget_gate", ("0.07", "1.23"))):  # fmt: skip
-        lost = {
-            data: -comparison.difference(found["components", data, unit], found["components", data, unit, variant]).mean
+    without = {"gru": "no_reset_constant_update", "lstm": "no_forget_gate"}
+    lost = {
+        unit: {
+            data: comparison.difference(found["components", data, unit, variant], found["components", data, unit]).mean
             for data in (*comparison.MUSIC, "speech_a")
         }
-        assert max(lost, key=lost.get) == "speech_a"
-        assert tuple(f"{end(lost.values()):.2f}" for end in (min, max)) == ends
+        for unit, variant in without.items()
+    }
+    assert lost["lstm"].pop("jsb_chorales") < 0.1
+    for costs, ends in ((lost["gru"], ["0.15", "1.71"]), (lost["lstm"], ["0.14", "1.23"])):
+        assert [f"{end(costs.values()):.2f}" for end in (min, max)] == ends and max(costs, key=costs.get) == "speech_a"
     readme = " ".join((root / "README.md").read_text(encoding="utf8").split())
-    for said in ("five of six data sets", "leaves the GRU one of four sets of music and gives the LSTM two",
+    for said in ("five of six data sets", "puts the GRU behind on one set of music and the LSTM ahead on two",
                  "neither of its gates loses 0.15 (music) to 1.71 nats (Speech A)",
-                 "an LSTM without its forget gate 0.07 to 1.23"):  # fmt: skip
+                 "an LSTM without its forget gate 0.14 to 1.23 on all but JSB Chorales"):  # fmt: skip
         assert said in readme
-    assert where("informed", "GRU better than tanh") == {"muse_data"}
+    assert where("informed", "GRU better than tanh", claims.AGAINST) == {"nottingham"}
     informed = "informed", "LSTM better than tanh"
     assert where(*informed) == {"jsb_chorales", "muse_data"}
     assert where(*informed, claims.AGAINST) == {"nottingham"} and where(*informed, claims.OPEN) == {"piano_midi"}

@@ -141,7 +141,7 @@ def test_the_strip_says_what_the_records_say():
 def test_the_strip_judges_no_pace_that_a_schedule_sets():
     for item in soup(landing.strip(ROOT / "book" / "results")).find_all("li"):
         asked = "updates" in item.span.string
-        assert (landing.COLUMNS["best"] in item.get_text()) != asked and landing.COLUMNS["informed"] in item.get_text()
+        assert (landing.COLUMNS["best"] in item.get_text()) != asked and landing.COLUMNS["paper"] in item.get_text()
 
 
 def test_the_strip_needs_records(tmp_path: Path):

@@ -32,7 +32,7 @@ ANSWERS = {
     claims.OPEN: ("open", "Not settled"),
     claims.MISSING: ("open", "Not run yet"),
 }
-COLUMNS = {"paper": "the paper’s settings", "informed": "another start alone", "best": "trained with care"}
+COLUMNS = {"paper": "the paper’s settings", "best": "trained with care"}
 CHORALE, OPENING, STEPS, SEED = 48, 16, 48, 3  # those of chapter 6: a piece of the test set, and how it goes on
 
 
