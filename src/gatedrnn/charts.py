@@ -120,7 +120,7 @@ def cost_panels(
 
     Rows have their unit's colour, data sets a marker each, with a 95 % interval. The axis is straight between -linear
     and +linear and logarithmic beyond, so that small and large costs can be read off one figure; a cost above MOST is
-    an arrow at its end.
+    an arrow at its end, and on the left the axis ends soon after the last mean, wherever an interval ends.
     """
     rows = list(dict.fromkeys(row for panel in panels.values() for row in panel))
     seen = dict.fromkeys(name for panel in panels.values() for row in panel.values() for name in row)
@@ -149,6 +149,9 @@ def cost_panels(
         ax.grid(axis="x")
     ends = [linear, *([linear / 2] if len(panels) < 2 else []), *(t for t in (0.1, 1, 10, 100) if t > 4 * linear)]
     low, high = axes[0, 0].get_xlim()
+    least = min((cost.mean for panel in panels.values() for row in panel.values() for cost in row.values()), default=0)
+    low = max(low, 2 * min(least, -linear))
+    axes[0, 0].set_xlim(low, high)
     ticks = [tick for end in (0, *ends) for tick in {-end, end} if low <= tick <= high]
     axes[0, 0].set_xticks(ticks, [f"{tick:g}".replace("-", "\u2212") for tick in ticks])
     axes[0, 0].minorticks_off()
