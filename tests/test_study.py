@@ -1,5 +1,6 @@
 """The grid: what it holds, what its columns differ in, and that it refuses what it does not know."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
     assert drawn in rows["converged"]
     assert converged.noises == (0, 0.075) and "ten times the cap" in rows["converged"] and converged.stretch == 10
+    gentle = COLUMNS["gentle"]
+    assert f"{gentle.draws} rates $e^{{u}}$, $u$ uniform in $({gentle.low}, {gentle.high})$" in rows["gentle"]
+    assert gentle.protocol == replace(converged.protocol, weight_noise=0.0) and "without weight noise" in rows["gentle"]
+    (early, some), (late, one) = gentle.rungs
+    assert f"the best {some} go on after epoch {early}" in rows["gentle"] and one == gentle.stretch == 1
+    assert f"the best one is taken after epoch {late}" in rows["gentle"] and late <= min(
+        study.EPOCHS[d][0] for d in study.SPEECH
+    )
     for name in COLUMNS.keys() - {"paper", "adam", "longer", "single", "no_noise", "informed", "wide"}:
         assert COLUMNS[name].protocol.order == "own"
 

@@ -69,6 +69,7 @@ class Column:
 # Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.
 SPEECH_RUNGS = ((2, 5), (5, 2), (8, 1))
 TRIAL_RUNGS = ((5, 4), (15, 1))
+GENTLE_RUNGS = ((5, 4), (10, 1))
 LONGER_RUNGS = ((30, 6), (90, 3), (150, 1))  # late, because with more epochs a lower rate may end best
 
 PAPER = Protocol(batch_size=4)
@@ -116,6 +117,14 @@ COLUMNS = {
         heats=((1 / 2, 1, (SEARCH_SEED,)),),
         budget=0.5,
         about="parts taken away: with --variant and --size",
+    ),
+    "gentle": Column(
+        replace(PAPER, weight_noise=0.0, order="own"),
+        -15,
+        -6,
+        draws=16,
+        rungs=GENTLE_RUNGS,
+        about="the paper's for the tanh unit on speech, without weight noise and with lower rates",
     ),
     "converged": Column(
         replace(PAPER, order="own"),

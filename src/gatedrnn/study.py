@@ -187,6 +187,7 @@ FURTHER += grid(("informed",), PAPER_MUSIC)
 FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
 FURTHER += grid(("components",), RECALL, tuple(UNITS), ALL_VARIANTS)
+FURTHER += grid(("gentle",), SPEECH, ("tanh",))
 FURTHER += grid(("converged",), SPEECH)
 
 
