@@ -9,10 +9,12 @@ from torch import Tensor
 from gatedrnn.model import SequenceModel, music_model
 from gatedrnn.outputs import BernoulliOutput
 from gatedrnn.protocol import Protocol
+from gatedrnn.recurrence import gru_recurrence
 from gatedrnn.training import train
 from gatedrnn.variants import (
     VARIANTS,
     apply_variant,
+    blind,
     constraint,
     minimal_scan,
     num_held,
@@ -172,14 +174,20 @@ def test_an_unknown_variant_lists_the_units_own():
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 21])
 def test_the_minimal_unit_can_be_computed_side_by_side(steps: int):
-    """By joining stretches, against the loop: values and gradients."""
+    """By joining stretches, against the loop: values and gradients. So does its model, with a start given or not."""
     model, x = small("gru", "minimal"), random(2, steps, B, D, seed=7)
     theta = (0.6 * random(2, model.num_parameters, seed=8)).requires_grad_()
     p = model.unflatten(theta)
     z, _, h_tilde = (torch.einsum("ptbd,pdn->ptbn", x, p["W"]) + p["b"][:, None, None]).split(H, dim=-1)
     scanned = minimal_scan(torch.sigmoid(z), torch.tanh(h_tilde), torch.zeros(2, B, H, dtype=torch.float64))
-    looped = model.hidden(theta, x)
+    looped = gru_recurrence(x, p["W"], p["U"], p["b"])
     torch.testing.assert_close(scanned, looped, rtol=1e-10, atol=1e-12)
+    start = 0.3 * random(2, B, H, seed=9)
+    for h0 in (None, start):
+        (ours,) = model.states(theta, x, h0 if h0 is None else (h0,))
+        theirs = gru_recurrence(x, p["W"], p["U"], p["b"], h0=h0)
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(model.hidden(theta, x[:1])[0], looped[0], rtol=1e-10, atol=1e-12)  # one x for all
     ours, theirs = (torch.autograd.grad(h.square().sum(), theta, retain_graph=True)[0] for h in (scanned, looped))
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -207,3 +215,7 @@ def test_every_variant_starts_from_numbers_that_training_may_write_to(unit: str,
     theta = model.init([0, 1], start=start)
     assert not theta.requires_grad and theta.shape == (2, model.num_parameters)
     model.parts(theta)["b_out"][:] = 0.5
+
+
+def test_only_a_unit_in_which_nothing_looks_at_the_state_is_computed_side_by_side():
+    assert [name for unit, name in NAMES if blind(small(unit, name))] == ["minimal"]

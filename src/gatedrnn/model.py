@@ -176,6 +176,8 @@ class SequenceModel:
         start = {f"{name}0": part for name, part in zip(names, state or (), strict=False)}
         if self.unit == "lstm":
             return lstm_recurrence(x, **recurrent, **start, squash=self.squash)
+        if variants.blind(self):
+            return (variants.blind_recurrence(x, **recurrent, **start),)
         recur = tanh_recurrence if self.unit == "tanh" else gru_recurrence
         return (recur(x, **recurrent, **start),)
 

@@ -126,6 +126,12 @@ def num_held(model) -> int:
     )
 
 
+def blind(model) -> bool:
+    """Whether nothing in a GRU looks at h: of all gates and of the candidate U is held at 0."""
+    unseeing = {gate for gate, how in model.held if "U" in BLOCKS[how] and how != "complement"}
+    return model.unit == "gru" and model.reset == "before" and unseeing == set(model.gates) == {"z", "r", "h_tilde"}
+
+
 def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Generator) -> dict[str, Tensor]:
     """Another start for drawn parameters W (D, gH), U (H, gH), b (gH), ...: "glorot" or "modern".
 
@@ -142,6 +148,13 @@ def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Genera
             if gate in model.gates:
                 weights["b"][model.block(gate)] = bias
     return weights
+
+
+def blind_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor, h0: Tensor | None = None) -> Tensor:
+    """`recurrence.gru_recurrence` where U is all 0, without its products in every step: h (P, T, B, H)."""
+    H = U.shape[1]
+    z, _, h_tilde = (torch.einsum("ptbd,pdg->ptbg", x.expand(len(W), -1, -1, -1), W) + b[:, None, None]).split(H, -1)
+    return minimal_scan(z.sigmoid(), h_tilde.tanh(), z.new_zeros(len(W), x.shape[2], H) if h0 is None else h0)
 
 
 def minimal_scan(z: Tensor, h_tilde: Tensor, h0: Tensor) -> Tensor:
