@@ -174,7 +174,7 @@ def test_an_unknown_variant_lists_the_units_own():
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 21])
 def test_the_minimal_unit_can_be_computed_side_by_side(steps: int):
-    """By joining stretches, against the loop: values and gradients. So does its model, with a start given or not."""
+    """By joining stretches, against the loop: values and gradients. The model leaves out the products only."""
     model, x = small("gru", "minimal"), random(2, steps, B, D, seed=7)
     theta = (0.6 * random(2, model.num_parameters, seed=8)).requires_grad_()
     p = model.unflatten(theta)
@@ -217,5 +217,5 @@ def test_every_variant_starts_from_numbers_that_training_may_write_to(unit: str,
     model.parts(theta)["b_out"][:] = 0.5
 
 
-def test_only_a_unit_in_which_nothing_looks_at_the_state_is_computed_side_by_side():
+def test_only_a_unit_in_which_nothing_looks_at_the_state_goes_without_products():
     assert [name for unit, name in NAMES if blind(small(unit, name))] == ["minimal"]

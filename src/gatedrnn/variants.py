@@ -151,10 +151,15 @@ def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Genera
 
 
 def blind_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor, h0: Tensor | None = None) -> Tensor:
-    """`recurrence.gru_recurrence` where U is all 0, without its products in every step: h (P, T, B, H)."""
+    """`recurrence.gru_recurrence` where U is all 0, without its products in every step: h (P, T, B, H).
+
+    On a CPU this walk is faster than `minimal_scan`, which moves every number once a round.
+    """
     H = U.shape[1]
     z, _, h_tilde = (torch.einsum("ptbd,pdg->ptbg", x.expand(len(W), -1, -1, -1), W) + b[:, None, None]).split(H, -1)
-    return minimal_scan(z.sigmoid(), h_tilde.tanh(), z.new_zeros(len(W), x.shape[2], H) if h0 is None else h0)
+    h = z.new_zeros(len(W), x.shape[2], H) if h0 is None else h0
+    walk = zip(z.sigmoid().unbind(1), h_tilde.tanh().unbind(1), strict=True)
+    return torch.stack([h := torch.lerp(h, h_tilde_t, z_t) for z_t, h_tilde_t in walk], 1)  # (1 - z) h + z h~
 
 
 def minimal_scan(z: Tensor, h_tilde: Tensor, h0: Tensor) -> Tensor:
