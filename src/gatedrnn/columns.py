@@ -124,7 +124,7 @@ COLUMNS = {
         -6,
         draws=16,
         rungs=GENTLE_RUNGS,
-        about="the paper's for the tanh unit on speech, without weight noise and with lower rates",
+        about="the paper's on speech, without weight noise and with lower rates as well",
     ),
     "converged": Column(
         replace(PAPER, order="own"),

@@ -187,8 +187,7 @@ FURTHER += grid(("informed",), PAPER_MUSIC)
 FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
 FURTHER += grid(("components",), RECALL, tuple(UNITS), ALL_VARIANTS)
-FURTHER += grid(("gentle",), SPEECH, ("tanh",))
-FURTHER += grid(("converged",), SPEECH)
+FURTHER += grid(("gentle", "converged"), SPEECH)
 
 
 def same_settings(recorded: dict, settings: dict) -> bool:
