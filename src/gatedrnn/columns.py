@@ -69,7 +69,6 @@ class Column:
 # Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.
 SPEECH_RUNGS = ((2, 5), (5, 2), (8, 1))
 TRIAL_RUNGS = ((5, 4), (15, 1))
-GENTLE_RUNGS = ((5, 4), (10, 1))
 LONGER_RUNGS = ((30, 6), (90, 3), (150, 1))  # late, because with more epochs a lower rate may end best
 
 PAPER = Protocol(batch_size=4)
@@ -123,7 +122,7 @@ COLUMNS = {
         -15,
         -6,
         draws=16,
-        rungs=GENTLE_RUNGS,
+        rungs=((5, 4), (10, 1)),
         about="the paper's on speech, without weight noise and with lower rates as well",
     ),
     "converged": Column(

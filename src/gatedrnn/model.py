@@ -18,7 +18,7 @@ from .cells import CELLS, Cell, GRUCell
 from .checks import check_shapes, check_sizes
 from .outputs import BernoulliOutput, GaussianMixtureOutput, RecallOutput
 from .protocol import CHOICES
-from .recurrence import engine_for, gru_recurrence, lstm_recurrence, tanh_recurrence
+from .recurrence import blind_recurrence, engine_for, gru_recurrence, lstm_recurrence, tanh_recurrence
 from .units import UNITS, check_unit
 
 
@@ -177,7 +177,7 @@ class SequenceModel:
         if self.unit == "lstm":
             return lstm_recurrence(x, **recurrent, **start, squash=self.squash)
         if variants.blind(self):
-            return (variants.blind_recurrence(x, **recurrent, **start),)
+            return (blind_recurrence(x, **recurrent, **start),)
         recur = tanh_recurrence if self.unit == "tanh" else gru_recurrence
         return (recur(x, **recurrent, **start),)
 

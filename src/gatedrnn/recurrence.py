@@ -103,6 +103,16 @@ def gru_recurrence(
     return _GRU.apply(x, W, U, b, b_U, _state(h0, x, U))
 
 
+def blind_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor, h0: Tensor | None = None) -> Tensor:
+    """`gru_recurrence` where U is all 0, without its products in every step -> h (P, T, B, H).
+
+    On a CPU this walk is faster than `variants.minimal_scan`, which moves every number once a round.
+    """
+    h, (z, _, h_tilde) = _state(h0, x, U), _project(x, W, b).split(U.shape[1], dim=-1)
+    walk = loops.steps(z.sigmoid(), h_tilde.tanh())
+    return torch.stack([h := torch.lerp(h, h_tilde_t, z_t) for z_t, h_tilde_t in walk], 1)  # (1 - z) h + z h~
+
+
 def lstm_recurrence(
     x: Tensor,
     W: Tensor,
