@@ -15,11 +15,13 @@ from gatedrnn.variants import (
     VARIANTS,
     apply_variant,
     blind,
+    constrained,
     constraint,
     minimal_scan,
     num_held,
     same_parameters,
     variant_of,
+    without_held,
 )
 
 NAMES = [(unit, name) for unit in ("gru", "lstm") for name in VARIANTS[unit]]
@@ -219,3 +221,12 @@ def test_every_variant_starts_from_numbers_that_training_may_write_to(unit: str,
 
 def test_only_a_unit_in_which_nothing_looks_at_the_state_goes_without_products():
     assert [name for unit, name in NAMES if blind(small(unit, name))] == ["minimal"]
+
+
+@pytest.mark.parametrize("unit, name", NAMES)
+def test_what_is_held_need_not_be_kept(unit: str, name: str):
+    model = small(unit, name)
+    theta = random(2, model.num_parameters, seed=3)
+    kept = without_held(model, theta)
+    assert torch.equal(constrained(model, kept), constrained(model, theta))
+    assert (kept == 0).sum() == 2 * num_held(model) and not kept[kept == 0].signbit().any()  # a file of zeros is small

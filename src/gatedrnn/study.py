@@ -23,7 +23,7 @@ from .model import MODELS, SequenceModel, music_model
 from .protocol import Protocol
 from .sources import source
 from .units import UNITS
-from .variants import VARIANTS, apply_variant, same_parameters, variant_of
+from .variants import VARIANTS, apply_variant, same_parameters, variant_of, without_held
 
 # Caps: (epochs, patience) by data set. The more steps an epoch has, the fewer epochs can be afforded.
 EPOCHS = {
@@ -205,8 +205,8 @@ def path_of(trial: Trial, folder: Path) -> Path:
 
 
 def save_parameters(trial: Trial, theta: np.ndarray, folder: Path) -> Path:
-    """Keep the best parameters of a trial's first seed beside its record, for `evaluate_recorded`."""
-    path = parameters_path(folder, trial)
+    """Keep the best parameters of a trial's first seed beside its record, for `evaluate_recorded`; 0 for held ones."""
+    path, theta = parameters_path(folder, trial), without_held(trial.model, torch.from_numpy(theta)[None])[0].numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic(path) as file:
         np.savez_compressed(file, theta=theta)

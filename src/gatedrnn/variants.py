@@ -115,6 +115,11 @@ def constrained(model, theta: Tensor) -> Tensor:
     return (theta if source is None else theta[:, source]) * scale + shift
 
 
+def without_held(model, theta: Tensor) -> Tensor:
+    """theta (P, N) with 0 wherever an entry is held: what is there is never used."""
+    return theta.masked_fill(constraint(model, theta.dtype, theta.device)[0] != 1, 0)
+
+
 def num_held(model) -> int:
     """How many entries of theta training does not move."""
     D, H, peepholes = model.input_size, model.hidden_size, UNITS[model.unit].peepholes if model.peepholes else ()
@@ -127,9 +132,9 @@ def num_held(model) -> int:
 
 
 def blind(model) -> bool:
-    """Whether nothing in a GRU looks at h: of all gates and of the candidate U is held at 0."""
-    unseeing = {gate for gate, how in model.held if "U" in BLOCKS[how] and how != "complement"}
-    return model.unit == "gru" and model.reset == "before" and unseeing == set(model.gates) == {"z", "r", "h_tilde"}
+    """Whether nothing in a GRU looks at h: of both gates and of the candidate U is held at 0."""
+    unseeing = {gate for gate, how in model.held if "U" in BLOCKS[how]}
+    return model.reset == "before" and unseeing == set(model.gates) == set(UNITS["gru"].gates)
 
 
 def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Generator) -> dict[str, Tensor]:
@@ -148,18 +153,6 @@ def begin(model, weights: dict[str, Tensor], start: str, generator: torch.Genera
             if gate in model.gates:
                 weights["b"][model.block(gate)] = bias
     return weights
-
-
-def blind_recurrence(x: Tensor, W: Tensor, U: Tensor, b: Tensor, h0: Tensor | None = None) -> Tensor:
-    """`recurrence.gru_recurrence` where U is all 0, without its products in every step: h (P, T, B, H).
-
-    On a CPU this walk is faster than `minimal_scan`, which moves every number once a round.
-    """
-    H = U.shape[1]
-    z, _, h_tilde = (torch.einsum("ptbd,pdg->ptbg", x.expand(len(W), -1, -1, -1), W) + b[:, None, None]).split(H, -1)
-    h = z.new_zeros(len(W), x.shape[2], H) if h0 is None else h0
-    walk = zip(z.sigmoid().unbind(1), h_tilde.tanh().unbind(1), strict=True)
-    return torch.stack([h := torch.lerp(h, h_tilde_t, z_t) for z_t, h_tilde_t in walk], 1)  # (1 - z) h + z h~
 
 
 def minimal_scan(z: Tensor, h_tilde: Tensor, h0: Tensor) -> Tensor:
