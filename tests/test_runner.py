@@ -138,7 +138,7 @@ KEYS = {
     Trial("components", "nottingham", "gru"): "70a580a4812a",
     Trial("components", "piano_midi", "lstm", "no_forget_gate", "same_parameters"): "b0b16ff853ff",
     Trial("gentle", "speech_a", "tanh"): "67db59e663c1",
-    Trial("converged", "speech_b", "gru"): "6678f4747688",
+    Trial("fourfold", "speech_a", "gru"): "2eb7e96646e3",
     Trial("paper", "speech_a", "tanh"): "b08b1854d31e",
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gatedrnn import comparison, optim, study
-from gatedrnn.columns import COLUMNS, LONGER_RUNGS, PRIMARY, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
+from gatedrnn.columns import COLUMNS, LONGER_RUNGS, PAPER, PRIMARY, SPEECH_RUNGS, TODAY, TRIAL_RUNGS
 from gatedrnn.files import DataError
 from gatedrnn.study import Trial, grid
 from gatedrnn.variants import VARIANTS
@@ -77,7 +77,7 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     starts = {name: "| *Adam* |" if name == "adam" else f"| *{name}* |" for name in COLUMNS if name != "paper"}
     assert all(start in text for start in starts.values())
     rows = {name: text.split(start)[1].split("| *")[0] for name, start in starts.items()}
-    authors, best, parts, converged = (COLUMNS[name] for name in ("authors", "best", "components", "converged"))
+    authors, best, parts, fourfold = (COLUMNS[name] for name in ("authors", "best", "components", "fourfold"))
     trial = Trial("authors", "nottingham", "gru")
     rule = trial.protocol
     assert f"rate $10^{{-3}}$, falling linearly to 1 % over {authors.epochs} epochs" in rows["authors"]
@@ -104,12 +104,12 @@ def test_the_ledger_tells_the_rules_of_the_columns_declared_before_their_results
     size, epochs = study.BUDGET["recall_10"]
     assert f"lags {', '.join(lag.split('_')[1] for lag in study.RECALL)}" in rows["components"]
     assert f"{epochs // 2} epochs of batches of {size}" in rows["components"]
-    drawn = f"{converged.draws} rates $e^{{u}}$, $u$ uniform in $({converged.low}, {converged.high})$"
-    assert drawn in rows["converged"]
-    assert converged.noises == (0, 0.075) and "ten times the cap" in rows["converged"] and converged.stretch == 10
+    assert f"for {4 * study.BUDGET['speech_a'][1]} epochs in place of" in rows["fourfold"] and fourfold.budget == 4
+    assert f"seeds {fourfold.seeds[0]} to {fourfold.seeds[-1]}" in rows["fourfold"]
+    assert fourfold.protocol == best.protocol and fourfold.learning_rates == best.learning_rates
     gentle = COLUMNS["gentle"]
     assert f"{gentle.draws} rates $e^{{u}}$, $u$ uniform in $({gentle.low}, {gentle.high})$" in rows["gentle"]
-    assert gentle.protocol == replace(converged.protocol, weight_noise=0.0) and "without weight noise" in rows["gentle"]
+    assert gentle.protocol == replace(PAPER, weight_noise=0.0, order="own") and "without weight noise" in rows["gentle"]
     (early, some), (late, one) = gentle.rungs
     assert f"the best {some} go on after epoch {early}" in rows["gentle"] and one == gentle.stretch == 1
     assert f"the best one is taken after epoch {late}" in rows["gentle"] and late <= min(

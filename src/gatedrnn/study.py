@@ -115,7 +115,7 @@ class Trial:
         settings = {
             "hidden_size": self.model.hidden_size,
             "protocol": asdict(self.protocol),
-            "learning_rates": column.learning_rates,
+            "learning_rates": [one["learning_rate"] for one in column.candidates(self.unit)],
             "rungs": [list(rung) for rung in (SPEECH_RUNGS if heavy else column.rungs)],
             "on_nan": "shrink" if self.data in SPEECH else "drop",
             "search_seed": SEARCH_SEED,
@@ -187,7 +187,8 @@ FURTHER += grid(("informed",), PAPER_MUSIC)
 FURTHER += grid(("best",), (*PAPER_MUSIC, "bach_chorales", "speech_a"))
 FURTHER += grid(("components",), (*PAPER_MUSIC, "speech_a"), ("gru", "lstm"), ALL_VARIANTS, SIZES)
 FURTHER += grid(("components",), RECALL, tuple(UNITS), ALL_VARIANTS)
-FURTHER += grid(("gentle", "converged"), SPEECH)
+FURTHER += grid(("gentle",), SPEECH)
+FURTHER += grid(("fourfold",), ("speech_a",))
 
 
 def same_settings(recorded: dict, settings: dict) -> bool:
