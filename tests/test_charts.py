@@ -73,6 +73,8 @@ def test_costs_stand_in_common_rows_with_a_marker_a_data_set():
     assert (mean, low, high) == pytest.approx((3.0, 3 - large.half, 3 + large.half)) and color == COLORS["gru"]
     assert trained.get_xlim() == at_once.get_xlim()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Nottingham", "JSB Chorales"]
+    wide = {"gain": {reset: {"nottingham": Estimate(-0.9, 0.1, 4)}}, "loss": {reset: {"nottingham": large}}}
+    assert [mark for mark in charts.cost_panels(wide, linear=0.2).axes[0].get_xticks() if mark < 0] == [-1]
     beyond = charts.cost_panels({"": {forget: {"jsb_chorales": Estimate(21.0, 0.2, 60)}}}).axes[0]
     assert not bars(beyond) and [line.get_xdata()[0] for line in beyond.lines if line.get_marker() == ">"] == [20.0]
     with pytest.raises(ValueError, match="choose some"):

@@ -152,7 +152,10 @@ def cost_panels(
     least = min((cost.mean for panel in panels.values() for row in panel.values() for cost in row.values()), default=0)
     low = max(low, 2 * min(least, -linear))
     axes[0, 0].set_xlim(low, high)
-    ticks = [tick for end in (0, *ends) for tick in {-end, end} if low <= tick <= high]
+    left = sorted(-end for end in ends if low <= -end)
+    if len(panels) > 1:  # narrow ones, where marks on the left would touch
+        del left[1:]
+    ticks = [*left, 0, *(end for end in ends if end <= high)]
     axes[0, 0].set_xticks(ticks, [f"{tick:g}".replace("-", "\u2212") for tick in ticks])
     axes[0, 0].minorticks_off()
     axes[0, 0].set_yticks(range(len(rows)), [f"{NAMES[unit]}, {part}" for unit, part in rows])
