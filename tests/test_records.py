@@ -156,9 +156,9 @@ def test_the_chosen_rate_is_the_best_on_validation(root):
 
 
 def test_what_the_fourfold_column_takes_is_what_the_best_column_chose(root):
-    for unit in columns.COLUMNS["fourfold"].chosen:
-        taken = columns.COLUMNS["fourfold"].candidates(unit)
-        assert [run["hyperparameters"] for run in one(root, "best", "speech_a", unit)["runs"]] == 10 * taken
+    for place in columns.COLUMNS["fourfold"].chosen:
+        taken = columns.COLUMNS["fourfold"].candidates(*place)
+        assert [run["hyperparameters"] for run in one(root, "best", *place)["runs"]] == 10 * taken
 
 
 def one(root, *cell):

@@ -128,6 +128,11 @@ def test_the_paper_column_draws_ten_rates_from_its_range():
     assert (column.protocol.weight_noise, column.protocol.clip_norm, column.protocol.optimizer) == (0.075, 1, "rmsprop")
 
 
+def test_a_column_that_takes_another_search_s_choice_runs_nowhere_else():
+    with pytest.raises(ValueError, match="chosen on speech_a: it has nothing for nottingham"):
+        Trial("fourfold", "nottingham", "gru")
+
+
 @pytest.mark.parametrize(
     "names", [("papre", "nottingham", "gru"), ("paper", "mozart", "gru"), ("paper", "nottingham", "rnn")]
 )

@@ -25,7 +25,7 @@ class Column:
     budget, how many go on, seeds); in each heat those that are left are trained from the start, and the mean best
     validation NLL of the seeds ranks them. stretch : multiplies the caps and the patience. budget : a share of
     `study.BUDGET`, or epochs : a number, that replaces both. widen : multiplies the hidden size; hidden : replaces it.
-    chosen : by unit, the number of the one candidate that is left of all, chosen before.
+    chosen : by data set and unit, the number of the one candidate that an earlier search has left.
     about : what it is, for a list.
     """
 
@@ -42,7 +42,7 @@ class Column:
     stretch: int = 1
     budget: float = 0.0
     epochs: int = 0
-    chosen: Mapping[str, int] = field(default_factory=dict)
+    chosen: Mapping[tuple[str, str], int] = field(default_factory=dict)
     widen: int = 1
     hidden: int = 0
     about: str = ""
@@ -59,14 +59,14 @@ class Column:
         """The heats, of which a column without halving has one: every candidate to its end, and the best is chosen."""
         return self.heats or ((1.0, 1, (SEARCH_SEED,)),)
 
-    def candidates(self, unit: str) -> list[dict[str, float]]:
-        """The hyperparameters of the search: the same for every trial, or the one that was chosen for a unit."""
+    def candidates(self, data: str, unit: str) -> list[dict[str, float]]:
+        """The hyperparameters of the search: the same for every trial, or the one that was chosen before."""
         rng, drawn = np.random.default_rng(1412), {"learning_rate": self.learning_rates}
         for name, among in (("weight_noise", self.noises), ("dropout", self.dropouts)):
             if among:
                 drawn[name] = rng.choice(among, len(self.learning_rates)).tolist()
         known = [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=True)]
-        return [known[self.chosen[unit]]] if self.chosen else known
+        return [known[self.chosen[data, unit]]] if self.chosen else known
 
 
 # Speech is too heavy for ten full-length candidates on a CPU; (epoch, rates kept), until one is left.
@@ -131,8 +131,8 @@ COLUMNS = {
 }
 COLUMNS["fourfold"] = replace(
     COLUMNS["best"],
-    chosen={"tanh": 13, "gru": 15, "lstm": 11},  # by *best* on speech_a; one epoch stands in the search's place
-    heats=((1 / 80, 1, (SEARCH_SEED,)),),
+    chosen={("speech_a", "tanh"): 13, ("speech_a", "gru"): 15, ("speech_a", "lstm"): 11},
+    heats=((1 / 80, 1, (SEARCH_SEED,)),),  # one epoch in the place of a search
     seeds=(41, 42, 43),
     budget=4.0,
     about="best's on speech_a, with what it chose there, for four times the epochs",

@@ -61,7 +61,7 @@ def run_trial(trial: Trial, device: str = "cpu", work: Path | None = None, progr
             dropout=own("dropout"),
         )
 
-    candidates, curves, choice = column.candidates(trial.unit), [], []
+    candidates, curves, choice = column.candidates(trial.data, trial.unit), [], []
     left = list(range(len(candidates)))
     for number, (share, keep, seeds) in enumerate(column.rounds):
         members = [(k, seed) for k in left for seed in seeds]
@@ -206,7 +206,7 @@ def _costs(trials: list[Trial], progress: bool) -> dict[Trial, int]:
 def _epochs(trial: Trial) -> int:
     """Epochs that a trial trains if nothing stops early, those of all its networks together."""
     column = COLUMNS[trial.column]
-    left, epochs = len(column.candidates(trial.unit)), trial.protocol.max_epochs * len(column.seeds)
+    left, epochs = len(column.candidates(trial.data, trial.unit)), trial.protocol.max_epochs * len(column.seeds)
     for share, keep, seeds in column.rounds:
         epochs += left * len(seeds) * trial.shortened(share).max_epochs
         left = keep

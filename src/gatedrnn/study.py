@@ -72,6 +72,12 @@ class Trial:
             if value not in known:
                 raise ValueError(f"the study has no {value!r}: it knows {', '.join(known)}")
         variant_of(self.unit, self.variant)
+        chosen = COLUMNS[self.column].chosen
+        if chosen and (self.data, self.unit) not in chosen:
+            known = ", ".join(dict.fromkeys(data for data, _ in chosen))
+            raise ValueError(
+                f"the column {self.column} takes what was chosen on {known}: it has nothing for {self.data}"
+            )
         if self.max_epochs is not None:
             check_sizes(max_epochs=self.max_epochs)
 
@@ -115,7 +121,7 @@ class Trial:
         settings = {
             "hidden_size": self.model.hidden_size,
             "protocol": asdict(self.protocol),
-            "learning_rates": [one["learning_rate"] for one in column.candidates(self.unit)],
+            "learning_rates": [one["learning_rate"] for one in column.candidates(self.data, self.unit)],
             "rungs": [list(rung) for rung in (SPEECH_RUNGS if heavy else column.rungs)],
             "on_nan": "shrink" if self.data in SPEECH else "drop",
             "search_seed": SEARCH_SEED,
