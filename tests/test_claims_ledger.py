@@ -203,6 +203,12 @@ def test_what_the_readme_and_the_ledger_say_was_found(found, root):
                  "neither of its gates loses 0.15 (music) to 1.71 nats (Speech A)",
                  "an LSTM without its forget gate 0.14 to 1.23 on all but JSB Chorales"):  # fmt: skip
         assert said in readme
+    more = [
+        comparison.difference(found["best", "speech_a", unit], found["fourfold", "speech_a", unit]).mean
+        for unit in ("tanh", "gru", "lstm")
+    ]
+    gained = f"every unit gains {min(more):.1f} to {max(more):.1f} nats on Speech A"
+    assert gained in " ".join((root / "CHANGELOG.md").read_text(encoding="utf8").split())
     for page in ("book/claims.yml", "CHANGELOG.md"):
         assert left in " ".join((root / page).read_text(encoding="utf8").split())
     assert where("informed", "GRU better than tanh", claims.AGAINST) == {"nottingham"}
